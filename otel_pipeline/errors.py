@@ -1,0 +1,32 @@
+"""The errors that otel_pipeline raises, a tree:
+
+::
+
+    PipelineTelemetryError          anything of ours, to catch all
+    ├── SettingError                a setting cannot be used (also a ValueError)
+    │   └── AlreadySetUpError       setup() was called again with other settings
+    └── UsageError                  a call that cannot mean anything (also a TypeError)
+
+They are raised while a program is being set up or written: a misspelt setting, a wrong argument. Once a pipeline runs,
+nothing of ours raises into it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AlreadySetUpError", "PipelineTelemetryError", "SettingError", "UsageError"]
+
+
+class PipelineTelemetryError(Exception):
+    """The root of the tree."""
+
+
+class SettingError(PipelineTelemetryError, ValueError):
+    """A setting has a name or value that cannot be used; quotes both and says what can."""
+
+
+class AlreadySetUpError(SettingError):
+    """``setup()`` was called a second time with settings that contradict the first call."""
+
+
+class UsageError(PipelineTelemetryError, TypeError):
+    """A decorator or call was used in a way that cannot mean anything."""

@@ -1,0 +1,124 @@
+"""The values that flow from spans to whoever reads them: runs, stages and what they reported.
+
+::
+
+    Run ──< Stage ──< Dataset, Check, RecordError
+                └─── Records
+
+Frozen, without behaviour that needs a clock or a store. Times are nanoseconds since the epoch, durations seconds.
+A count that nobody reported is ``None``: unknown is not zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True)
+class Records:
+    """What happened to records: each count in records, ``bytes`` in bytes, ``None`` where unknown."""
+
+    in_: int | None = None
+    out: int | None = None
+    failed: int | None = None
+    dropped: int | None = None
+    duplicate: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name.name) is not None for name in fields(self))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table, file or topic that a stage read or wrote."""
+
+    name: str
+    operation: str
+    records: int | None = None
+    bytes: int | None = None
+    watermark: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A quality check: how many records passed and failed."""
+
+    name: str
+    dataset: str | None = None
+    kind: str | None = None
+    passed: int | None = None
+    failed: int | None = None
+
+
+@dataclass(frozen=True)
+class RecordError:
+    """A sample of a failed record: type and keys, never values."""
+
+    type: str
+    message: str
+    record_type: str | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one run, ended."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    result: str
+    started: int
+    ended: int
+    self_time: float
+    wait_time: float = 0.0
+    run_id: str | None = None
+    pipeline: str | None = None
+    kind: str | None = None
+    records: Records = field(default_factory=Records)
+    exhausted: bool | None = None
+    late: bool = False
+    upstream: tuple[str, ...] = ()
+    unaccounted: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    error_stage: str | None = None
+    datasets: tuple[Dataset, ...] = ()
+    checks: tuple[Check, ...] = ()
+    record_errors: tuple[RecordError, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first pull (or the call) to the end."""
+        return (self.ended - self.started) / 1e9
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline, ended."""
+
+    trace_id: str
+    span_id: str
+    run_id: str
+    pipeline: str
+    result: str
+    started: int
+    ended: int
+    self_time: float | None = None
+    attempt: int = 1
+    error_type: str | None = None
+    error_message: str | None = None
+    error_stage: str | None = None
+    skip_reason: str | None = None
+    not_started: tuple[str, ...] = ()
+    open_stages: tuple[str, ...] = ()
+    exit_code: int | None = None
+    signal: str | None = None
+    cpu_time: float | None = None
+    memory_peak: int | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to end."""
+        return (self.ended - self.started) / 1e9

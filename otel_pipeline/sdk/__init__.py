@@ -1,0 +1,1 @@
+"""Where the process's telemetry is wired: the only room that touches OpenTelemetry's globals."""
