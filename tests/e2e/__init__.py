@@ -1,0 +1,1 @@
+"""End-to-end tests: the real Collector, Jaeger, Prometheus and VictoriaLogs on loopback."""

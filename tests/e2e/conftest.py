@@ -1,0 +1,161 @@
+"""Fixtures of the end-to-end tests: the real servers, started once per session, and clients for them.
+
+The stores and the gateway are shared by all tests, so a test tells its own data by a service name of its own (`service`).
+A test that stops or breaks a server starts one for itself with `start_server`.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from .clients import Jaeger, Prometheus, VictoriaLogs
+from .servers import GATEWAY, JAEGER, PROMETHEUS, VICTORIALOGS, Program, Server, missing_binaries
+
+REQUIRE = "OTEL_PIPELINE_REQUIRE_SERVERS"
+HERE = Path(__file__).parent
+servers_key = pytest.StashKey[list[Server]]()
+
+
+class StartServer(Protocol):
+    """Starts a server that ends with the test; with `ready=False` it only gets its addresses and is started by the test."""
+
+    def __call__(self, program: Program, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> Server:
+        """Return the server, ready to take data unless told otherwise."""
+        ...
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, and leave it out in one line when the servers are not installed."""
+    ours = [item for item in items if HERE in item.path.parents]
+    lacking = missing_binaries() if ours else []
+    required = os.environ.get(REQUIRE) == "1"
+    for item in ours:
+        item.add_marker(pytest.mark.e2e)
+        if lacking and not required:
+            reason = f"end-to-end tests left out: {', '.join(lacking)} not installed (run `make backends`)"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the end of each server's log beside a failure."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # the hook's result comes in through yield
+    if report.failed and HERE in item.path.parents:
+        for server in item.config.stash.get(servers_key, []):
+            report.sections.append((f"log of {server.program.binary} ({server.log})", server.tail()))
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def launch(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Program, Mapping[str, str]], Server]:
+    """Make a server in a temporary folder; whoever calls it starts and stops it."""
+    if lacking := missing_binaries():
+        pytest.fail(f"{REQUIRE}=1 and these servers are not installed: {', '.join(lacking)} (run `make backends`)")
+    known = pytestconfig.stash.setdefault(servers_key, [])
+
+    def make(program: Program, environment: Mapping[str, str]) -> Server:
+        server = Server(program, tmp_path_factory.mktemp(program.binary), environment)
+        known.append(server)
+        return server
+
+    return make
+
+
+Launch = Callable[[Program, Mapping[str, str]], Server]
+
+
+def _for_the_session(launch: Launch, program: Program, environment: Mapping[str, str]) -> Iterator[Server]:
+    server = launch(program, environment)
+    yield server.start_on_free_ports()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def jaeger_server(launch: Launch) -> Iterator[Server]:
+    """The session's Jaeger; ports `otlp` (gRPC), `http`, `grpc`, `health`."""
+    yield from _for_the_session(launch, JAEGER, {})
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(launch: Launch) -> Iterator[Server]:
+    """The session's Prometheus; port `http`."""
+    yield from _for_the_session(launch, PROMETHEUS, {})
+
+
+@pytest.fixture(scope="session")
+def victorialogs_server(launch: Launch) -> Iterator[Server]:
+    """The session's VictoriaLogs; port `http`."""
+    yield from _for_the_session(launch, VICTORIALOGS, {})
+
+
+@pytest.fixture(scope="session")
+def stores(jaeger_server: Server, prometheus_server: Server, victorialogs_server: Server) -> dict[str, str]:
+    """The environment that points a gateway at the session's stores."""
+    return {
+        "GATEWAY_JAEGER": jaeger_server.address("otlp"),
+        "GATEWAY_PROMETHEUS": prometheus_server.url("http"),
+        "GATEWAY_VICTORIALOGS": victorialogs_server.url("http"),
+    }
+
+
+@pytest.fixture(scope="session")
+def gateway(launch: Launch, stores: dict[str, str]) -> Iterator[Server]:
+    """The session's Collector with gateway.yaml before the three stores; ports `grpc`, `http`, `health`."""
+    yield from _for_the_session(launch, GATEWAY, stores)
+
+
+@pytest.fixture(scope="session")
+def jaeger(jaeger_server: Server) -> Jaeger:
+    """A client of the session's Jaeger."""
+    return Jaeger(jaeger_server.url("http"))
+
+
+@pytest.fixture(scope="session")
+def prometheus(prometheus_server: Server) -> Prometheus:
+    """A client of the session's Prometheus."""
+    return Prometheus(prometheus_server.url("http"))
+
+
+@pytest.fixture(scope="session")
+def logs(victorialogs_server: Server) -> VictoriaLogs:
+    """A client of the session's VictoriaLogs."""
+    return VictoriaLogs(victorialogs_server.url("http"))
+
+
+@pytest.fixture
+def service() -> str:
+    """A service name that no other test uses."""
+    return f"service-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def start_server(launch: Launch) -> Iterator[StartServer]:
+    """Start servers that end with the test."""
+    started: list[Server] = []
+
+    def start(program: Program, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> Server:
+        server = launch(program, environment or {})
+        started.append(server)
+        return server.start_on_free_ports() if ready else server.reserve()
+
+    yield start
+    for server in reversed(started):
+        server.stop()
+
+
+@pytest.fixture(params=["http/protobuf", "grpc"])
+def otlp_environment(request: pytest.FixtureRequest, gateway: Server) -> dict[str, str]:
+    """The environment of a user's process that sends to the session's gateway: one test run for each transport."""
+    protocol: str = request.param
+    return {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": gateway.url("grpc" if protocol == "grpc" else "http"),
+    }
