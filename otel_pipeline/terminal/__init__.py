@@ -1,0 +1,14 @@
+"""What people see on a terminal: the summary of a run.
+
+::
+
+    Run, Stage ─► findings.py (grouped) ─┐
+                  timeline.py (cells) ───┼─► table.py ─► view.py (lines) ─► printing.py (file, colour, encoding)
+                  figures.py (text) ─────┘
+
+Importing this package does not load rich: a process that prints no summary does not pay for it.
+"""
+
+from otel_pipeline.terminal.printing import print_summary, summary
+
+__all__ = ["print_summary", "summary"]
