@@ -1,0 +1,1 @@
+"""Tests of the examples, on made folders and on the standard library."""
