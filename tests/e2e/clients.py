@@ -7,9 +7,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -100,7 +102,12 @@ class Jaeger:
     ) -> list[JaegerTrace]:
         """The traces with a span of that service, name and tags; each comes whole."""
         now = int(time.time() * 1e6)
-        asked = {"service": service, "limit": str(limit), "start": str(now - 172_800_000_000), "end": str(now + 60_000_000)}
+        asked = {
+            "service": service,
+            "limit": str(limit),
+            "start": str(now - 172_800_000_000),
+            "end": str(now + 60_000_000),
+        }
         if operation is not None:
             asked["operation"] = operation
         if tags:
@@ -172,7 +179,7 @@ def _read(url: str) -> str:
             raise QueryError(url, error.code, error.read().decode(errors="replace")) from None
 
 
-def _get(url: str) -> Any:  # noqa: ANN401 - the shape is the server's
+def _get(url: str) -> Any:
     return json.loads(_read(url))
 
 

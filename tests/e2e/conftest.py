@@ -1,7 +1,7 @@
 """Fixtures of the end-to-end tests: the real servers, started once per session, and clients for them.
 
-The stores and the gateway are shared by all tests, so a test tells its own data by a service name of its own (`service`).
-A test that stops or breaks a server starts one for itself with `start_server`.
+The stores and the gateway are shared by all tests, so a test tells its own data by a service name of its own
+(`service`). A test that stops or breaks a server starts one for itself with `start_server`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ servers_key = pytest.StashKey[list[Server]]()
 
 
 class StartServer(Protocol):
-    """Starts a server that ends with the test; with `ready=False` it only gets its addresses and is started by the test."""
+    """Starts a server that ends with the test; with `ready=False` it only gets addresses, for the test to start it."""
 
     def __call__(self, program: Program, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> Server:
         """Return the server, ready to take data unless told otherwise."""

@@ -1,7 +1,7 @@
 """Starts the real servers on free loopback ports and stops what it started.
 
 A `Program` is a row: the binary, the ports that it opens, how it is told about them, and which address says that it is
-ready. A `Server` is one running instance of a program in a folder of its own, with its log beside its data. The settings are
+ready. A `Server` is one running instance of a program in a folder of its own, with its log beside its data. Settings are
 those that users get: the files of `collector-config/` and the command lines of `docker-compose.yml`.
 """
 
@@ -44,8 +44,8 @@ class PortTaken(ServerError):
 class Program:
     """What has to be known to run one of the real servers.
 
-    `arguments` and `environment` get the addresses by port name and the folder in which the server may write. `ready` is
-    the port and path that answer 200 once the server takes data.
+    `arguments` and `environment` get the addresses by port name and the folder in which the server may write. `ready`
+    is the port and path that answer 200 once the server takes data.
     """
 
     binary: str
@@ -176,10 +176,10 @@ class Server:
         return f"http://{self.addresses[port]}"
 
     def tail(self, lines: int = 30) -> str:
-        """The log's last lines."""
+        """The log's last lines, each cut to a length that a person reads."""
         if not self.log.exists():
             return "(no log)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(line[:400] for line in self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def reserve(self) -> Server:
         """Choose free ports without starting: the addresses of a server that is not there yet."""

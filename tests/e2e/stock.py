@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -51,7 +55,9 @@ class Application:
 
     def log(self, body: str) -> None:
         """Emit a log record in the current span's context."""
-        record = LogRecord(timestamp=time.time_ns(), body=body, severity_number=SeverityNumber.INFO, severity_text="INFO")
+        record = LogRecord(
+            timestamp=time.time_ns(), body=body, severity_number=SeverityNumber.INFO, severity_text="INFO"
+        )
         self.logger.emit(record)
 
     def close(self) -> None:
@@ -84,3 +90,28 @@ def exporters(gateway: Server, transport: str) -> tuple[SpanExporter, MetricExpo
         )
     url = gateway.url("http")
     return HttpSpans(f"{url}/v1/traces"), HttpMetrics(f"{url}/v1/metrics"), HttpLogs(f"{url}/v1/logs")
+
+
+def post_span(gateway: Server, service: str, name: str, *, size: int, copies: int = 1) -> int:
+    """Send one OTLP/HTTP request with `copies` spans of `size` bytes each, a trace each; return the HTTP status.
+
+    The SDK's exporter retries by itself, so what the gateway answered to one request can only be seen without it.
+    """
+    message = ExportTraceServiceRequest()
+    resource = message.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    spans = resource.scope_spans.add().spans
+    for _ in range(copies):
+        now = time.time_ns()
+        ids = {"trace_id": os.urandom(16), "span_id": os.urandom(8)}
+        span = spans.add(name=name, start_time_unix_nano=now, end_time_unix_nano=now + 1, **ids)
+        span.attributes.add(key="padding").value.string_value = os.urandom(size // 2).hex()
+    headers = {"Content-Type": "application/x-protobuf"}
+    request = urllib.request.Request(f"{gateway.url('http')}/v1/traces", message.SerializeToString(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .clients import eventually
-from .servers import CONFIGS, GATEWAY, JAEGER, Server, binaries
-from .stock import TRANSPORTS, application
+from .servers import CONFIGS, GATEWAY, JAEGER, binaries
+from .stock import TRANSPORTS, application, post_span
 
 if TYPE_CHECKING:
     from .clients import Jaeger, Prometheus, VictoriaLogs
     from .conftest import StartServer
+    from .servers import Program, Server
 
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 @pytest.mark.parametrize(("program", "file"), [(GATEWAY, "gateway.yaml"), (JAEGER, "jaeger.yaml")])
-def test_configuration_is_valid(program: object, file: str) -> None:
+def test_configuration_is_valid(program: Program, file: str) -> None:
     """The program accepts its file with nothing set in the environment, and warns of nothing deprecated."""
-    command = [binaries() / getattr(program, "binary"), "validate", f"--config={CONFIGS / file}"]
+    command = [str(binaries() / program.binary), "validate", f"--config={CONFIGS / file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stdout + done.stderr
 
 
-def test_collector_says_nothing_deprecated_while_running(gateway: Server) -> None:
-    """No name in gateway.yaml is on its way out in the Collector that runs it."""
-    assert "deprecated" not in gateway.log.read_text()
+@pytest.mark.parametrize("server", ["gateway", "jaeger_server"])
+def test_nothing_in_the_configuration_is_on_its_way_out(server: str, request: pytest.FixtureRequest) -> None:
+    """The program that runs a file warns of no deprecated and no legacy setting."""
+    running: Server = request.getfixturevalue(server)
+    said = running.log.read_text()
+    assert [line for line in said.splitlines() if "deprecated" in line or "legacy service" in line] == []
 
 
 @each_transport
@@ -109,10 +113,38 @@ def test_killed_gateway_delivers_what_it_acknowledged(
 def test_full_queue_refuses_instead_of_losing(
     service: str, start_server: StartServer, stores: dict[str, str], jaeger: Jaeger
 ) -> None:
-    """A gateway whose queue is full says so to the sender, which still has its data."""
+    """A gateway whose queue is full refuses with 503, which senders retry; all that it did take arrives later, once."""
     absent = start_server(JAEGER, ready=False)
     small = {"GATEWAY_JAEGER": absent.address("otlp"), "GATEWAY_QUEUE_BYTES": "1000000"}
-    full = start_server(GATEWAY, stores | small)
+    gateway = start_server(GATEWAY, stores | small)
+    taken: list[str] = []
+    for number in range(200):
+        status = post_span(gateway, service, f"span {number}", size=15_000)
+        if status != 200:
+            break
+        taken.append(f"span {number}")
+    assert status == 503
+    gateway.stop()
+    gateway.environment = stores
+    gateway.start()
+    found = eventually(lambda: jaeger.search(service, limit=1000), lambda traces: len(traces) >= len(taken))
+    assert sorted(trace.spans[0].name for trace in found) == sorted(taken)
+
+
+def test_long_value_is_cut_instead_of_stopping_the_queue(service: str, gateway: Server, jaeger: Jaeger) -> None:
+    """A value that the trace store would refuse again and again arrives shortened, and later spans behind it."""
+    for name in ("long", "later"):
+        assert post_span(gateway, service, name, size=100_000) == 200
+    (long,) = eventually(lambda: jaeger.search(service, operation="long"))
+    assert len(long.spans[0].tags["padding"]) == 16_384
+    eventually(lambda: jaeger.search(service, operation="later"))
+
+
+def test_large_request_arrives_in_pieces(service: str, gateway: Server, jaeger: Jaeger) -> None:
+    """A request above what a gRPC server takes is split on its way, instead of being refused for good."""
+    assert post_span(gateway, service, "large", size=15_000, copies=400) == 200
+    found = eventually(lambda: jaeger.search(service, limit=1000), lambda traces: len(traces) >= 400)
+    assert len(found) == 400
 
 
 def test_gateway_reports_on_itself(gateway: Server, prometheus: Prometheus) -> None:
