@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 _LONGEST = 2000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _EXACT_DIGITS = 15
+_BEYOND = 1e100
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _long_duration(seconds: int) -> str:
 
 def count(value: float | None, *, compact: bool = False) -> str:
     """Return a count with thousands separators; ``compact`` gives three digits and a letter instead."""
-    if value is None or not math.isfinite(value):
+    if value is None or abs(value) >= _BEYOND or not math.isfinite(value):
         return ""
     if compact or abs(value) >= 10**_EXACT_DIGITS:
         return _compact(value)
@@ -114,7 +115,7 @@ def count(value: float | None, *, compact: bool = False) -> str:
 def _compact(value: float) -> str:
     for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 1e15:
-            return f"{float(value):.1e}" if abs(value) < 1e300 else ">1e300"
+            return f"{float(value):.1e}"
         if abs(value) >= limit:
             return f"{value / limit:.3g}{letter}" if abs(value) / limit < 999.5 else f"{value / limit:.0f}{letter}"
     return f"{round(value):,}"
@@ -122,9 +123,7 @@ def _compact(value: float) -> str:
 
 def rate(records: float | None, seconds: float | None) -> str:
     """Return records per second, or per minute or hour where that is the number one can read."""
-    if records is None or seconds is None or not known(seconds) or seconds <= 0 or not math.isfinite(records):
-        return ""
-    if abs(records) >= 1e300:
+    if not count(records) or records is None or seconds is None or not known(seconds) or seconds <= 0:
         return ""
     per_second = records / seconds
     for factor, unit in ((1, "/s"), (_MINUTE, "/min"), (_HOUR, "/h")):
@@ -144,7 +143,7 @@ def percent(part: float | None, whole: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Return bytes in binary units: ``84 MiB``."""
-    if value is None or not math.isfinite(value) or value < 0:
+    if value is None or not count(value) or value < 0:
         return ""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1023.5:

@@ -81,14 +81,15 @@ def raised(run: Run, stages: Iterable[Stage]) -> list[Stage]:
 
 
 def datasets(stages: Iterable[Stage]) -> list[tuple[str, str, int | None]]:
-    """Return operation, name and records of each dataset, in the order of the stages; unknown when nobody counted."""
+    """Return operation, name and records of each dataset, those read first; records are unknown when nobody counted."""
     sums: dict[tuple[str, str], int | None] = {}
     for stage in stages:
         for dataset in stage.datasets:
             key = (dataset.operation, dataset.name)
             before = sums.get(key)
             sums[key] = before if dataset.records is None else (before or 0) + dataset.records
-    return [(operation, name, records) for (operation, name), records in sums.items()]
+    rows = [(operation, name, records) for (operation, name), records in sums.items()]
+    return sorted(rows, key=lambda row: row[0] not in {"extract", "read"})
 
 
 def checks(stages: Iterable[Stage]) -> tuple[list[Check], list[Check]]:

@@ -6,7 +6,7 @@ out, and a column in which every stage's value is unknown is not drawn at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 _WIDEST_NAME = 28
 _NARROWEST_BAR = 8
+_NARROW = 40
 _GOOD_BAR = 32
 _GAP = 2
 _COUNTS = (("in", "in_", ""), ("out", "out", ""), ("failed", "failed", "bold red"), ("dropped", "dropped", "yellow"),
            ("duplicate", "duplicate", "yellow"))  # fmt: skip
+_SHORT_TITLES = {"dropped": "drop", "duplicate": "dup"}
 
 RESULT_STYLES = {"success": "green", "failure": "red", "timeout": "red", "lost": "red", "skip": "dim"}
 
@@ -110,16 +112,27 @@ def stage_table(run: Run, stages: Sequence[Stage], width: int, signs: Signs) -> 
     if not stages:
         return []
     shown, rest = chosen(stages)
-    name = _name_column(shown, width, signs)
-    times, counts, notes = _time_columns(run, shown, signs), _count_columns(shown, signs), _notes(shown, signs)
+    counts, notes = _count_columns(shown, signs), _notes(shown, signs)
+    name, times = _left_of_counts(run, shown, notes, width, signs)
     room = width - _width([name, *times, *counts, *notes]) - _GAP
     one_table = room >= (_GOOD_BAR if counts else _NARROWEST_BAR)
     if not one_table:
-        room = width - _width([name, *times, *notes]) - _GAP
-    bars = _bar_column(run, shown, max(room, _NARROWEST_BAR), signs)
+        room = max(width - _width([name, *times, *notes]) - _GAP, _NARROWEST_BAR)
+    bars = _bar_column(run, shown, room, signs)
     lines = lay([name, bars, *times, *(counts if one_table else []), *notes])
-    lines += _axis_lines(run, name.width + _GAP, max(room, _NARROWEST_BAR), signs) + _rest_line(run, rest, signs)
+    lines += _axis_lines(run, name.width + _GAP, room, signs) + _rest_line(run, rest, signs)
     return lines if one_table else [*lines, Text(), *_records_table(shown, width, signs)]
+
+
+def _left_of_counts(
+    run: Run, shown: list[Stage], notes: list[Column], width: int, signs: Signs
+) -> tuple[Column, list[Column]]:
+    """The names and times that leave room for a bar: where it is narrow, names are cut, then the share is left out."""
+    times = _time_columns(run, shown, signs)
+    names = [_name_column(shown, most, signs) for most in (width, _NARROW)]
+    tries = [(names[0], times), (names[1], times), (names[0], times[:-1]), (names[1], times[:-1])]
+    fitting = (pair for pair in tries if _width([pair[0], *pair[1], *notes]) + _GAP + _NARROWEST_BAR <= width)
+    return next(fitting, (names[1], times[:1]))
 
 
 def _width(columns: Sequence[Column]) -> int:
@@ -129,9 +142,10 @@ def _width(columns: Sequence[Column]) -> int:
 def _records_table(shown: list[Stage], width: int, signs: Signs) -> list[Text]:
     """The records below the times; where they do not fit, names give way first, then rates, and digits last."""
     shown = [stage for stage in shown if stage.records]
-    names = [_name_column(shown, most, signs) for most in (width, 32)]
+    names = [_name_column(shown, most, signs) for most in (width, _NARROW)]
     exact, short = (_count_columns(shown, signs, compact=compact) for compact in (False, True))
-    for counts in (exact, _without_rate(exact), _without_rate(short)):
+    bare = [replace(column, title=_SHORT_TITLES.get(column.title, column.title)) for column in _without_rate(exact)]
+    for counts in (exact, _without_rate(exact), bare, _without_rate(short)):
         for name in names:
             if _width([name, *counts]) <= width:
                 return lay([name, *counts])

@@ -113,7 +113,7 @@ def _joined(page: _Page, facts: Sequence[str], indent: str = "") -> list[Text]:
 def _stages(page: _Page) -> list[Text]:
     if page.stages:
         return stage_table(page.run, page.stages, page.width, page.signs)
-    return [Text("No stages: the time was not divided, and no records were reported.", style="dim")]
+    return [Text("No stages were reported.", style="dim")]
 
 
 def _time(page: _Page) -> list[Text]:
