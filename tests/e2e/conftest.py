@@ -18,6 +18,7 @@ from .clients import Jaeger, Prometheus, VictoriaLogs
 from .servers import GATEWAY, JAEGER, PROMETHEUS, VICTORIALOGS, Program, Server, missing_binaries
 
 REQUIRE = "OTEL_PIPELINE_REQUIRE_SERVERS"
+LEFT_OUT = "end-to-end tests left out"
 HERE = Path(__file__).parent
 servers_key = pytest.StashKey[list[Server]]()
 
@@ -30,26 +31,35 @@ class StartServer(Protocol):
         ...
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is in this folder, and leave it out in one line when the servers are not installed."""
-    ours = [item for item in items if HERE in item.path.parents]
-    lacking = missing_binaries() if ours else []
-    required = os.environ.get(REQUIRE) == "1"
-    for item in ours:
-        item.add_marker(pytest.mark.e2e)
-        if lacking and not required:
-            reason = f"end-to-end tests left out: {', '.join(lacking)} not installed (run `make backends`)"
-            item.add_marker(pytest.mark.skip(reason=reason))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, so that `-m "not e2e"` leaves it out."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show the end of each server's log beside a failure."""
+    """Show the end of each server's log beside a failure, and all tests that were left out as one line."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # the hook's result comes in through yield
+    if report.skipped and isinstance(report.longrepr, tuple) and LEFT_OUT in report.longrepr[2]:
+        # pytest's summary joins skips of one place; their own places would give a line for each test.
+        report.longrepr = (str(HERE), None, report.longrepr[2])  # type: ignore[assignment]
     if report.failed and HERE in item.path.parents:
         for server in item.config.stash.get(servers_key, []):
             report.sections.append((f"log of {server.program.binary} ({server.log})", server.tail()))
     return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> None:
+    """Leave the tests out when the servers are not installed; fail them when the environment says that they must be."""
+    lacking = missing_binaries()
+    what = f"{', '.join(lacking)} not installed (run `make backends`)"
+    if lacking and os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"{REQUIRE}=1, and {what}", pytrace=False)
+    if lacking:
+        pytest.skip(f"{LEFT_OUT}: {what}")
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +67,6 @@ def launch(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Program, Mapping[str, str]], Server]:
     """Make a server in a temporary folder; whoever calls it starts and stops it."""
-    if lacking := missing_binaries():
-        pytest.fail(f"{REQUIRE}=1 and these servers are not installed: {', '.join(lacking)} (run `make backends`)")
     known = pytestconfig.stash.setdefault(servers_key, [])
 
     def make(program: Program, environment: Mapping[str, str]) -> Server:

@@ -1,8 +1,8 @@
 """Starts the real servers on free loopback ports and stops what it started.
 
 A `Program` is a row: the binary, the ports that it opens, how it is told about them, and which address says that it is
-ready. A `Server` is one running instance of a program in a folder of its own, with its log beside its data. Settings are
-those that users get: the files of `collector-config/` and the command lines of `docker-compose.yml`.
+ready. A `Server` is one running instance of a program in a folder of its own, with its log beside its data. The
+settings are those that users get: the files of `collector-config/` and the command lines of `docker-compose.yml`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -106,8 +108,26 @@ def post_span(gateway: Server, service: str, name: str, *, size: int, copies: in
         ids = {"trace_id": os.urandom(16), "span_id": os.urandom(8)}
         span = spans.add(name=name, start_time_unix_nano=now, end_time_unix_nano=now + 1, **ids)
         span.attributes.add(key="padding").value.string_value = os.urandom(size // 2).hex()
-    headers = {"Content-Type": "application/x-protobuf"}
-    request = urllib.request.Request(f"{gateway.url('http')}/v1/traces", message.SerializeToString(), headers)
+    return _post(f"{gateway.url('http')}/v1/traces", message.SerializeToString())
+
+
+def post_count(gateway: Server, service: str, name: str, count: int, *, at: float) -> int:
+    """Send one OTLP/HTTP request with a cumulative count as of `at`, in seconds since the epoch; return the status.
+
+    The SDK stamps what it exports with the present.
+    """
+    message = ExportMetricsServiceRequest()
+    resource = message.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    metric = resource.scope_metrics.add().metrics.add(name=name)
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
+    metric.sum.data_points.add(as_int=count, time_unix_nano=int(at * 1e9), start_time_unix_nano=int((at - 1) * 1e9))
+    return _post(f"{gateway.url('http')}/v1/metrics", message.SerializeToString())
+
+
+def _post(url: str, body: bytes) -> int:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/x-protobuf"})
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             status: int = response.status

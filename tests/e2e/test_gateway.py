@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .clients import eventually
 from .servers import CONFIGS, GATEWAY, JAEGER, binaries
-from .stock import TRANSPORTS, application, post_span
+from .stock import TRANSPORTS, application, post_count, post_span
 
 if TYPE_CHECKING:
     from .clients import Jaeger, Prometheus, VictoriaLogs
@@ -66,6 +67,17 @@ def test_counts_are_exact_in_prometheus(service: str, gateway: Server, prometheu
     assert first.value == 50
     assert first.labels["deployment_environment_name"] == "test"
     assert first.labels["kind"] == "new"
+
+
+def test_late_counts_are_accepted(service: str, gateway: Server, prometheus: Prometheus) -> None:
+    """What a process counted 20 hours ago and could not send then is in Prometheus, beside newer samples of others."""
+    with application(f"{service}-now", gateway, "http/protobuf") as app:
+        app.meter.create_counter("orders.created").add(1)
+    eventually(lambda: prometheus.query(f'orders_created_total{{service_name="{service}-now"}}'))
+    then = time.time() - 20 * 3600
+    assert post_count(gateway, f"{service}-late", "orders.created", 7, at=then) == 200
+    late = f'orders_created_total{{service_name="{service}-late"}}'
+    assert eventually(lambda: prometheus.value(late, at=then + 1)) == 7
 
 
 @each_transport
