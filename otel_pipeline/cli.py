@@ -1,0 +1,83 @@
+"""The command line: parses arguments and calls, nothing else.
+
+A subcommand is a row of ``COMMANDS``: what it is, its arguments, what it calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_pipeline.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: ``arguments`` adds its own to a parser, ``call`` does it and gives the exit status."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    call: Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what ``argv`` (else the process's arguments) says and return the exit status.
+
+    ``otel-pipeline run`` does not return: the process ends as the command ended.
+    """
+    parser = parser_of(COMMANDS)
+    arguments = parser.parse_args(argv)
+    if (call := getattr(arguments, "call", None)) is None:
+        parser.print_help()
+        return 0
+    return int(call(arguments))
+
+
+def parser_of(commands: Sequence[Command]) -> argparse.ArgumentParser:
+    """The parser of ``commands``."""
+    parser = argparse.ArgumentParser(prog="otel-pipeline", description="Data pipelines seen through OpenTelemetry.")
+    parser.add_argument("--version", action="version", version=f"otel-pipeline {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in commands:
+        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
+        command.arguments(subparser)
+        subparser.set_defaults(call=command.call, parser=subparser)
+    return parser
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [--name NAME] [--quiet] [--] COMMAND [ARGUMENT ...]"
+    parser.add_argument("--name", help="the run's name when no pipeline of the command names it")
+    parser.add_argument("--quiet", action="store_true", help="print no summary")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from otel_pipeline.run import leave, run  # noqa: PLC0415 - each command loads what it needs
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        arguments.parser.error("no command to run; for example: otel-pipeline run -- python etl.py")
+    leave(run(command, name=arguments.name, quiet=arguments.quiet))
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    del arguments
+    print(f"otel-pipeline {__version__}")  # noqa: T201 - what was asked for
+    return 0
+
+
+COMMANDS = (
+    Command("run", "Run a command as one run of a pipeline, nothing in it changed.", _run_arguments, _run),
+    Command("version", "Print the version.", _no_arguments, _version),
+)
+"""The subcommands, in the order of the help."""
