@@ -1,0 +1,71 @@
+"""The seam between the sender and the network: one method, four answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from otel_pipeline.queue.format import Signal
+    from otel_pipeline.queue.settings import SenderSettings
+
+__all__ = ["Accepted", "Outcome", "Rejected", "Retry", "TooLarge", "Transport", "open_transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The receiver has the request, but dropped `refused` of its items, for the reason it gave (partial success)."""
+
+    refused: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The same request may succeed later, not before `after_s` seconds if the receiver said so."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Smaller requests with the same items may succeed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The same request will never succeed."""
+
+    reason: str
+
+
+Outcome = Accepted | Retry | TooLarge | Rejected
+
+
+class Transport(Protocol):
+    """Delivers serialized OTLP export requests. One thread uses it; it connects when first used."""
+
+    def send(self, signal: Signal, body: bytes, timeout_s: float) -> Outcome:
+        """Send one request and wait at most about `timeout_s` seconds for its answer; raises nothing."""
+        ...
+
+    def close(self) -> None:
+        """Close connections; a later `send` opens them again."""
+        ...
+
+
+def open_transport(settings: SenderSettings) -> Transport:
+    """The transport for `settings.protocol`, imported here so that a process which never sends never loads it.
+
+    Raises `ImportError` for gRPC without the `grpc` extra, `OSError` for unusable TLS files, `ValueError` for URLs.
+    """
+    if settings.protocol == "grpc":
+        from otel_pipeline.queue.transport_grpc import GrpcTransport  # noqa: PLC0415 - lazily, see above
+
+        return GrpcTransport(settings)
+    from otel_pipeline.queue.transport_http import HttpTransport  # noqa: PLC0415 - lazily, see above
+
+    return HttpTransport(settings)
