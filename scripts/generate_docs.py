@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Writes the pages of docs/ that are derived from tables in the code.
+
+::
+
+    otel_pipeline/semconv/*  ─► docs/semantic-conventions.md
+    otel_pipeline/config.py  ─► docs/configuration.md
+
+    scripts/generate_docs.py            write the pages
+    scripts/generate_docs.py --check    exit 1 and show the difference when a page is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_pipeline.semconv.attributes import ATTRIBUTES
+from otel_pipeline.semconv.events import EVENTS
+from otel_pipeline.semconv.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from otel_pipeline.semconv.tables import Attribute, Event, Metric
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Page(NamedTuple):
+    """A generated page: where it stands, and what writes it (``None`` while its table does not exist)."""
+
+    path: str
+    write: Callable[[], str | None]
+
+
+class Group(NamedTuple):
+    """Attributes that are shown in one table: those whose key is, or begins with, one of ``prefixes``."""
+
+    title: str
+    prefixes: tuple[str, ...]
+
+
+GROUPS = (
+    Group("Runs", ("pipeline.name", "pipeline.run.", "process.")),
+    Group("Stages", ("pipeline.stage.",)),
+    Group("Records", ("pipeline.records.", "pipeline.record.")),
+    Group("Datasets and checks", ("pipeline.dataset.", "pipeline.check.")),
+    Group("Errors", ("error.", "pipeline.error.", "exception.")),
+    Group("Who sends", ("",)),
+)
+
+
+def semantic_conventions() -> str:
+    """Return docs/semantic-conventions.md: every attribute, event and metric that is emitted."""
+    attributes = (
+        part for title, rows in _grouped(ATTRIBUTES) for part in (f"### {title}", _table(_ATTRIBUTE_TITLES, rows))
+    )
+    return _page(
+        "Semantic conventions",
+        "otel_pipeline/semconv",
+        "Every attribute, event and metric that `otel_pipeline` emits, under the instrumentation scope "
+        "`otel_pipeline`. Where OpenTelemetry has a convention its name is used as it is. A count that nobody "
+        "reported is absent: unknown is not zero. *Development* names may still change, and the changelog says so.",
+        "## Attributes",
+        *attributes,
+        "## Events",
+        "Span events stand on the stage's span (exceptions that end the run on the run's as well), log records are "
+        "sent while the run goes on.",
+        _table(("Event", "Form", "Description", "Attributes", "Stability", "Follows"), map(_event, EVENTS)),
+        "## Metrics",
+        "Cumulative, one stream per process. The name in Prometheus is the one that its OTLP receiver makes "
+        "(`UnderscoreEscapingWithSuffixes`).",
+        _table(
+            ("Metric", "Instrument", "Unit", "Description", "Attributes", "In Prometheus", "Stability", "Follows"),
+            map(_metric, METRICS),
+        ),
+        "### Buckets",
+        _table(("Metric", "Upper bounds"), (_buckets(metric) for metric in METRICS if metric.buckets)),
+    )
+
+
+def configuration() -> str | None:
+    """Return docs/configuration.md: every setting in its spellings."""
+    if importlib.util.find_spec("otel_pipeline.config") is None:
+        return None
+    settings = getattr(importlib.import_module("otel_pipeline.config"), "SETTINGS", None)
+    if not settings:
+        return None
+    rows = settings.values() if isinstance(settings, dict) else settings
+    return _page(
+        "Configuration",
+        "otel_pipeline/config.py",
+        "An argument wins over the environment, the environment over the config file, the file over the default. "
+        "Where several variables are named, the first that is set counts.",
+        _table(("Setting", "Environment", "Type", "Default", "Description"), map(_setting, rows)),
+    )
+
+
+PAGES = (
+    Page("docs/semantic-conventions.md", semantic_conventions),
+    Page("docs/configuration.md", configuration),
+)
+
+_ATTRIBUTE_TITLES = ("Attribute", "Type", "Unit", "Found on", "Description", "Stability", "Follows")
+
+
+def _grouped(attributes: Iterable[Attribute]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    rows: dict[str, list[tuple[str, ...]]] = {group.title: [] for group in GROUPS}
+    for attribute in attributes:
+        title = next(group.title for group in GROUPS if attribute.key.startswith(group.prefixes))
+        rows[title].append(_attribute(attribute))
+    return [(title, cells) for title, cells in rows.items() if cells]
+
+
+def _attribute(row: Attribute) -> tuple[str, ...]:
+    values = f" One of {_codes(row.values)}." if row.values else ""
+    found = ", ".join(row.found)
+    return _code(row.key), row.type, _code(row.unit), found, row.description + values, row.stability, row.follows
+
+
+def _event(row: Event) -> tuple[str, ...]:
+    return _code(row.name), row.form, row.description, _codes(row.attributes), row.stability, row.follows
+
+
+def _metric(row: Metric) -> tuple[str, ...]:
+    attributes, name = _codes(row.attributes), _code(row.prometheus)
+    return (
+        _code(row.name),
+        row.instrument,
+        _code(row.unit),
+        row.description,
+        attributes,
+        name,
+        row.stability,
+        row.follows,
+    )
+
+
+def _buckets(row: Metric) -> tuple[str, ...]:
+    return _code(row.name), ", ".join(f"{bound:g}" for bound in row.buckets) + f" {row.unit}"
+
+
+def _setting(row: Any) -> tuple[str, ...]:
+    kind = getattr(row, "type", None) or getattr(row, "kind", "")
+    kind = getattr(kind, "__name__", None) or str(kind)
+    return _code(row.name), _codes(_variables(row)), kind, _default(row), row.description
+
+
+def _variables(row: Any) -> tuple[str, ...]:
+    """The setting's own variable first, then those of OpenTelemetry that it falls back to."""
+    own = getattr(row, "env", None) or ()
+    return (*((own,) if isinstance(own, str) else own), *getattr(row, "falls_back_to", ()))
+
+
+def _default(row: Any) -> str:
+    default = getattr(row, "default", None)
+    if default is None:
+        return ""
+    return _code(str(default).lower() if isinstance(default, bool) else str(default))
+
+
+def _page(title: str, source: str, *parts: str) -> str:
+    note = f"<!-- Written by scripts/generate_docs.py from {source}: change it there, then run the script. -->"
+    return "\n\n".join((f"# {title}", note, *parts)) + "\n"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _codes(texts: Iterable[str]) -> str:
+    return ", ".join(map(_code, texts))
+
+
+def difference(page: Page, root: Path = ROOT) -> str:
+    """Return the unified diff from the page as it stands to the page as it should be; empty when they are the same."""
+    wanted, path = page.write(), root / page.path
+    if wanted is None:
+        return ""
+    found = path.read_text("utf-8") if path.exists() else ""
+    lines = difflib.unified_diff(
+        found.splitlines(keepends=True), wanted.splitlines(keepends=True), page.path, f"{page.path} (generated)"
+    )
+    return "".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pages, or with ``--check`` compare them."""
+    parser = argparse.ArgumentParser(description="Writes the pages of docs/ that are derived from tables in the code.")
+    parser.add_argument("--check", action="store_true", help="exit 1 and show the difference when a page is stale")
+    if parser.parse_args(arguments).check:
+        stale = "".join(map(difference, PAGES))
+        sys.stdout.write(stale)
+        return int(bool(stale))
+    for page in PAGES:
+        if (text := page.write()) is not None:
+            (ROOT / page.path).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
