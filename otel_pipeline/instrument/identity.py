@@ -27,8 +27,8 @@ _planned = _Planned()
 
 
 @contextmanager
-def planned(context: SpanContext) -> Iterator[None]:
-    """The next span that this thread starts inside the block gets the ids of ``context``."""
+def planned(context: SpanContext | None) -> Iterator[None]:
+    """The next span that this thread starts inside the block gets the ids of ``context``, if there is one."""
     _planned.context = context
     try:
         yield

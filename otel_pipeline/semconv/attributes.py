@@ -52,13 +52,17 @@ RUN_ID = _row(
     "The run's id, a UUID version 7. Never a metric label: one value per run.",
     follows=_CICD,
 )
-RUN_ATTEMPT = _row("pipeline.run.attempt", "int", "run span", "1 for the first try, 2 for its first retry.", follows=_CICD)
+RUN_ATTEMPT = _row(
+    "pipeline.run.attempt", "int", "run span", "1 for the first try, 2 for its first retry.", follows=_CICD
+)
 RUN_RESULT = _row(
     "pipeline.run.result", "string", ("run span", "metric"), "How the run ended.", follows=_CICD, values=RUN_RESULTS
 )
 RUN_SELF_TIME = _row("pipeline.run.self_time", "double", "run span", "Time that the run spent in no stage.", unit="s")
 RUN_PARENT_ID = _row("pipeline.run.parent.id", "string", "run span", "The id of the run that this one is nested in.")
-RUN_SKIP_REASON = _row("pipeline.run.skip.reason", "string", "run span", "Why the run had nothing to do, as the code said.")
+RUN_SKIP_REASON = _row(
+    "pipeline.run.skip.reason", "string", "run span", "Why the run had nothing to do, as the code said."
+)
 RUN_STAGES_NOT_STARTED = _row(
     "pipeline.run.stages.not_started", "string[]", "run span", "Lazy stages that were called but never pulled from."
 )
@@ -70,10 +74,18 @@ RUN_STAGES_OPEN = _row(
 )
 RUN_SIGNAL = _row("pipeline.run.signal", "string", "run span", "The signal that ended the process, such as SIGKILL.")
 RUN_CPU_TIME = _row(
-    "pipeline.run.cpu.time", "double", "run span", "CPU time of the command and its children, user and system.", unit="s"
+    "pipeline.run.cpu.time",
+    "double",
+    "run span",
+    "CPU time of the command and its children, user and system.",
+    unit="s",
 )
 RUN_MEMORY_PEAK = _row(
-    "pipeline.run.memory.peak", "int", "run span", "Largest resident size that a process of the command reached.", unit="By"
+    "pipeline.run.memory.peak",
+    "int",
+    "run span",
+    "Largest resident size that a process of the command reached.",
+    unit="By",
 )
 PROCESS_EXIT_CODE = _row("process.exit.code", "int", "run span", "The command's exit status.", follows=_PROCESS)
 PROCESS_COMMAND = _row("process.command", "string", "run span", "The program that the run executes.", follows=_PROCESS)
@@ -84,25 +96,46 @@ STAGE_KIND = _row(
     "pipeline.stage.kind", "string", "stage span", "What the stage does to records, where known.", values=STAGE_KINDS
 )
 STAGE_RESULT = _row(
-    "pipeline.stage.result", "string", ("stage span", "metric"), "How the stage ended; aborted: from outside, while open.",
-    follows=_CICD, values=STAGE_RESULTS,
-)  # fmt: skip
+    "pipeline.stage.result",
+    "string",
+    ("stage span", "metric"),
+    "How the stage ended; aborted: from outside, while open.",
+    follows=_CICD,
+    values=STAGE_RESULTS,
+)
 STAGE_SELF_TIME = _row(
-    "pipeline.stage.self_time", "double", "stage span", "Time in the stage's own code: not in stages that it pulls from or calls.",
+    "pipeline.stage.self_time",
+    "double",
+    "stage span",
+    "Time in the stage's own code: not in stages that it pulls from or calls.",
     unit="s",
-)  # fmt: skip
+)
 STAGE_WAIT_TIME = _row(
-    "pipeline.stage.wait_time", "double", "stage span", "Time that the stage waited for records of the stages upstream.", unit="s"
+    "pipeline.stage.wait_time",
+    "double",
+    "stage span",
+    "Time that the stage waited for records of the stages upstream.",
+    unit="s",
 )
 STAGE_EXHAUSTED = _row(
-    "pipeline.stage.exhausted", "boolean", "stage span", "False when the consumer of a lazy stage stopped before its end."
+    "pipeline.stage.exhausted",
+    "boolean",
+    "stage span",
+    "False when the consumer of a lazy stage stopped before its end.",
 )
-STAGE_LATE = _row("pipeline.stage.late", "boolean", "stage span", "True when records were pulled after the run had ended.")
-STAGE_UPSTREAM = _row("pipeline.stage.upstream", "string[]", "stage span", "Names of the stages that records were pulled from.")
+STAGE_LATE = _row(
+    "pipeline.stage.late", "boolean", "stage span", "True when records were pulled after the run had ended."
+)
+STAGE_UPSTREAM = _row(
+    "pipeline.stage.upstream", "string[]", "stage span", "Names of the stages that records were pulled from."
+)
 STAGE_SPANS_DROPPED = _row(
-    "pipeline.stage.spans.dropped", "int", "stage span", "Other spans below the stage beyond the limit, counted here instead.",
+    "pipeline.stage.spans.dropped",
+    "int",
+    "stage span",
+    "Other spans below the stage beyond the limit, counted here instead.",
     unit="{span}",
-)  # fmt: skip
+)
 
 # Records. An absent count is unknown, which is not zero.
 RECORDS_IN = _row("pipeline.records.in", "int", "stage span", "Records that went in.", unit="{record}")
@@ -110,19 +143,27 @@ RECORDS_OUT = _row("pipeline.records.out", "int", "stage span", "Records that ca
 RECORDS_FAILED = _row("pipeline.records.failed", "int", "stage span", "Records that failed.", unit="{record}")
 RECORDS_DROPPED = _row("pipeline.records.dropped", "int", "stage span", "Records left out on purpose.", unit="{record}")
 RECORDS_DUPLICATE = _row(
-    "pipeline.records.duplicate", "int", "stage span", "Duplicates seen; those left out are among the dropped as well.",
+    "pipeline.records.duplicate",
+    "int",
+    "stage span",
+    "Duplicates seen; those left out are among the dropped as well.",
     unit="{record}",
-)  # fmt: skip
+)
 RECORDS_BYTES = _row("pipeline.records.bytes", "int", "stage span", "Bytes processed.", unit="By")
 RECORDS_UNACCOUNTED = _row(
-    "pipeline.records.unaccounted", "int", "stage span",
+    "pipeline.records.unaccounted",
+    "int",
+    "stage span",
     "in − out − failed − dropped of a one-to-one stage: in flight while it is open, missing when it was exhausted.",
     unit="{record}",
-)  # fmt: skip
+)
 RECORD_STATUS = _row(
-    "pipeline.record.status", "string", "metric", "Which count of a stage's records.",
+    "pipeline.record.status",
+    "string",
+    "metric",
+    "Which count of a stage's records.",
     values=("in", "out", "failed", "dropped", "duplicate"),
-)  # fmt: skip
+)
 RECORD_KEYS = _row(
     "pipeline.record.keys", "string[]", "span event", "Keys of the failed record; its values stay in the process."
 )
@@ -131,13 +172,19 @@ RECORD_TYPE = _row("pipeline.record.type", "string", "span event", "Type of the 
 # Datasets and checks, as span events on the stage.
 DATASET_NAME = _row("pipeline.dataset.name", "string", ("span event", "metric"), "The table, file or topic.")
 DATASET_OPERATION = _row(
-    "pipeline.dataset.operation", "string", ("span event", "metric"), "What was done to it.",
+    "pipeline.dataset.operation",
+    "string",
+    ("span event", "metric"),
+    "What was done to it.",
     values=("extract", "read", "write", "insert", "update", "delete"),
-)  # fmt: skip
+)
 DATASET_RECORDS = _row("pipeline.dataset.records", "int", "span event", "Records read or written.", unit="{record}")
 DATASET_BYTES = _row("pipeline.dataset.bytes", "int", "span event", "Bytes read or written.", unit="By")
 DATASET_WATERMARK = _row(
-    "pipeline.dataset.watermark", "string", "span event", "Up to when the data is complete, ISO 8601; freshness counts from it."
+    "pipeline.dataset.watermark",
+    "string",
+    "span event",
+    "Up to when the data is complete, ISO 8601; freshness counts from it.",
 )
 CHECK_NAME = _row("pipeline.check.name", "string", "span event", "The quality check's name.")
 CHECK_KIND = _row("pipeline.check.kind", "string", "span event", "Its kind, such as schema or not_null.")
@@ -150,7 +197,11 @@ ERROR_TYPE = _row(
 )
 ERROR_STAGE = _row("pipeline.error.stage", "string", _BOTH, "The first stage that saw the exception.")
 EXCEPTION_TYPE = _row(
-    "exception.type", "string", "span event", "The exception's qualified name.", follows="OpenTelemetry exception.* (stable)"
+    "exception.type",
+    "string",
+    "span event",
+    "The exception's qualified name.",
+    follows="OpenTelemetry exception.* (stable)",
 )
 EXCEPTION_MESSAGE = _row(
     "exception.message", "string", "span event", "Its message.", follows="OpenTelemetry exception.* (stable)"
@@ -161,21 +212,33 @@ EXCEPTION_STACKTRACE = _row(
 
 # Log events, and who sends.
 LOG_RECORD_UID = _row(
-    "log.record.uid", "string", "log event", "Identity of the event: a second arrival changes nothing.",
+    "log.record.uid",
+    "string",
+    "log event",
+    "Identity of the event: a second arrival changes nothing.",
     follows="OpenTelemetry log.record.uid",
-)  # fmt: skip
+)
 SERVICE_NAME = _row(
-    "service.name", "string", "resource", "The service: the name given to setup().",
+    "service.name",
+    "string",
+    "resource",
+    "The service: the name given to setup().",
     follows="OpenTelemetry service.* (stable)",
-)  # fmt: skip
+)
 SERVICE_VERSION = _row(
     "service.version", "string", "resource", "Its version.", follows="OpenTelemetry service.* (stable)"
 )
 SERVICE_INSTANCE_ID = _row(
-    "service.instance.id", "string", "resource", "Unique per process, also after a fork.",
+    "service.instance.id",
+    "string",
+    "resource",
+    "Unique per process, also after a fork.",
     follows="OpenTelemetry service.instance.id",
-)  # fmt: skip
+)
 DEPLOYMENT_ENVIRONMENT_NAME = _row(
-    "deployment.environment.name", "string", "resource", "Where it runs, such as prod.",
+    "deployment.environment.name",
+    "string",
+    "resource",
+    "Where it runs, such as prod.",
     follows="OpenTelemetry deployment.environment.name (stable)",
-)  # fmt: skip
+)

@@ -13,28 +13,54 @@ RUN_BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 4320
 STAGE_BUCKETS = (0.01, 0.1, 0.5, *RUN_BUCKETS)
 
 RUN_ENDED = Metric(
-    "pipeline.run.ended", "counter", "{run}", "Runs that ended, by result.",
-    (a.PIPELINE_NAME, a.RUN_RESULT), "pipeline_run_ended_total",
-)  # fmt: skip
+    "pipeline.run.ended",
+    "counter",
+    "{run}",
+    "Runs that ended, by result.",
+    (a.PIPELINE_NAME, a.RUN_RESULT),
+    "pipeline_run_ended_total",
+)
 RUN_DURATION = Metric(
-    "pipeline.run.duration", "histogram", "s", "Duration of runs.",
-    (a.PIPELINE_NAME, a.RUN_RESULT), "pipeline_run_duration_seconds", RUN_BUCKETS,
-)  # fmt: skip
+    "pipeline.run.duration",
+    "histogram",
+    "s",
+    "Duration of runs.",
+    (a.PIPELINE_NAME, a.RUN_RESULT),
+    "pipeline_run_duration_seconds",
+    RUN_BUCKETS,
+)
 STAGE_DURATION = Metric(
-    "pipeline.stage.duration", "histogram", "s", "Duration of stages, from the first pull to the end.",
-    (a.PIPELINE_NAME, a.STAGE_NAME, a.STAGE_RESULT), "pipeline_stage_duration_seconds", STAGE_BUCKETS,
-)  # fmt: skip
+    "pipeline.stage.duration",
+    "histogram",
+    "s",
+    "Duration of stages, from the first pull to the end.",
+    (a.PIPELINE_NAME, a.STAGE_NAME, a.STAGE_RESULT),
+    "pipeline_stage_duration_seconds",
+    STAGE_BUCKETS,
+)
 STAGE_SELF_TIME = Metric(
-    "pipeline.stage.self_time", "counter", "s", "Time in the stages' own code.",
-    (a.PIPELINE_NAME, a.STAGE_NAME), "pipeline_stage_self_time_seconds_total",
-)  # fmt: skip
+    "pipeline.stage.self_time",
+    "counter",
+    "s",
+    "Time in the stages' own code.",
+    (a.PIPELINE_NAME, a.STAGE_NAME),
+    "pipeline_stage_self_time_seconds_total",
+)
 STAGE_RECORDS = Metric(
-    "pipeline.stage.records", "counter", "{record}", "Records of stages, by status.",
-    (a.PIPELINE_NAME, a.STAGE_NAME, a.RECORD_STATUS), "pipeline_stage_records_total",
-)  # fmt: skip
+    "pipeline.stage.records",
+    "counter",
+    "{record}",
+    "Records of stages, by status.",
+    (a.PIPELINE_NAME, a.STAGE_NAME, a.RECORD_STATUS),
+    "pipeline_stage_records_total",
+)
 DATASET_RECORDS = Metric(
-    "pipeline.dataset.records", "counter", "{record}", "Records read from or written to datasets.",
-    (a.PIPELINE_NAME, a.DATASET_NAME, a.DATASET_OPERATION), "pipeline_dataset_records_total",
-)  # fmt: skip
+    "pipeline.dataset.records",
+    "counter",
+    "{record}",
+    "Records read from or written to datasets.",
+    (a.PIPELINE_NAME, a.DATASET_NAME, a.DATASET_OPERATION),
+    "pipeline_dataset_records_total",
+)
 
 METRICS: tuple[Metric, ...] = (RUN_ENDED, RUN_DURATION, STAGE_DURATION, STAGE_SELF_TIME, STAGE_RECORDS, DATASET_RECORDS)

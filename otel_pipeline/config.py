@@ -1,0 +1,328 @@
+"""The settings: one table, three spellings, one order: argument > environment > config file > default.
+
+::
+
+    setup(exit_timeout=2)      OTEL_PIPELINE_EXIT_TIMEOUT=2      exit_timeout: 2   (otel-pipeline.yaml)
+
+Nothing else reads the environment or a config file. ``docs/configuration.md`` is generated from ``SETTINGS``.
+OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_*``, ``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_TRACES_SAMPLER`` …) keep
+their meaning; where a setting of ours says the same thing, the table names the variable that it falls back to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from otel_pipeline.errors import SettingError
+
+PREFIX = "OTEL_PIPELINE_"
+CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
+DEFAULT_FILE = "otel-pipeline.yaml"
+
+Origin = Literal["argument", "environment", "config file", "default"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: ``convert`` takes a string or a value of the right type, and raises ValueError with what it wants."""
+
+    name: str
+    kind: str
+    default: Any
+    description: str
+    convert: Callable[[Any], Any]
+    falls_back_to: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a non-empty string")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if 0 <= number < float("inf"):
+            return number
+    raise ValueError("a number of seconds from 0 up")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("a whole number from 0 up")
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        # YAML reads on/off/yes/no as booleans; a switch with more than two positions is spelt in words.
+        word = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+        if isinstance(word, str) and word.strip().lower() in words:
+            return word.strip().lower()
+        raise ValueError("one of " + ", ".join(words))
+
+    return convert
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "1", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.strip().lower() in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("true or false")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "service_name",
+        "string",
+        None,
+        "The service (`service.name`); by default the script's name.",
+        _text,
+        ("OTEL_SERVICE_NAME",),
+    ),
+    Setting("version", "string", None, "Its version (`service.version`).", _text),
+    Setting("environment", "string", None, "Where it runs (`deployment.environment.name`), such as prod.", _text),
+    Setting(
+        "name", "string", None, "The pipeline's name for the run of a whole script; by default the script's.", _text
+    ),
+    Setting(
+        "script_run",
+        "auto, true, false",
+        "auto",
+        "Whether the whole script is a run. auto: under the launcher, and for `setup()` called by the script itself; "
+        "not for servers, notebooks and interactive sessions.",
+        _one_of("auto", "true", "false"),
+    ),
+    Setting(
+        "endpoint",
+        "URL",
+        None,
+        "Where OTLP goes. Without one nothing is sent.",
+        _text,
+        ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+    ),
+    Setting(
+        "protocol",
+        "http/protobuf, grpc",
+        "http/protobuf",
+        "How OTLP is spoken; grpc needs the extra `otel-pipeline[grpc]`.",
+        _one_of("http/protobuf", "grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL",),
+    ),
+    Setting("logs", "boolean", True, "Send the records of Python's `logging`, joined to the trace.", _switch),
+    Setting(
+        "instrument", "boolean", True, "Load OpenTelemetry's instrumentations of libraries that are installed.", _switch
+    ),
+    Setting(
+        "exit_timeout",
+        "seconds",
+        2.0,
+        "The longest that the end of the process waits for sending; what is not sent by then is left. 0 waits not at all.",
+        _seconds,
+    ),
+    Setting("heartbeat_interval", "seconds", 15.0, "How often an open run says that it is alive; 0 never.", _seconds),
+    Setting(
+        "stage_span_limit",
+        "count",
+        1000,
+        "The most spans of others below one stage; the rest are counted on the stage's span.",
+        _whole,
+    ),
+    Setting(
+        "summary",
+        "auto, always, never",
+        "auto",
+        "The run summary on stderr. auto: on a terminal, and under `otel-pipeline run`.",
+        _one_of("auto", "always", "never"),
+    ),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+# Variables with our prefix that are no settings: one process of ours tells them to another, or tests and scripts read them.
+RUN_ID = f"{PREFIX}RUN_ID"
+HANDOVER = f"{PREFIX}HANDOVER"
+INTERNAL = (RUN_ID, HANDOVER, f"{PREFIX}PARENT_RUN", CONFIG_FILE, f"{PREFIX}SERVERS", f"{PREFIX}REQUIRE_SERVERS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings' values. ``origins`` tells where each came from."""
+
+    service_name: str | None = None
+    version: str | None = None
+    environment: str | None = None
+    name: str | None = None
+    script_run: str = "auto"
+    endpoint: str | None = None
+    protocol: str = "http/protobuf"
+    logs: bool = True
+    instrument: bool = True
+    exit_timeout: float = 2.0
+    heartbeat_interval: float = 15.0
+    stage_span_limit: int = 1000
+    summary: str = "auto"
+    origins: tuple[tuple[str, Origin], ...] = ()
+
+    def values(self) -> dict[str, Any]:
+        """Name and value of each setting."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "origins"}
+
+
+def load(
+    arguments: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Settings:
+    """The settings from all places.
+
+    ``arguments`` whose value is None are not given. With ``say``, what cannot be used in the environment or the file is
+    said there in a line and left out (a launcher must not stop the user's program); without, it raises SettingError.
+    A wrong argument always raises: it is a line of the user's code.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+
+    def take(values: Mapping[str, Any], origin: Origin, spelling: Callable[[Setting], str]) -> None:
+        for setting in SETTINGS:
+            if (value := values.get(setting.name)) is None:
+                continue
+            try:
+                found[setting.name] = setting.convert(value)
+                origins[setting.name] = origin
+            except ValueError as error:
+                wrong = SettingError(f"{spelling(setting)}={value!r}: got {value!r}, want {error}")
+                if say is None or origin == "argument":
+                    raise wrong from None
+                say(f"otel_pipeline: {wrong}; it is left out")
+
+    def complain(message: str) -> None:
+        if say is None:
+            raise SettingError(message)
+        say(f"otel_pipeline: {message}; it is left out")
+
+    take(_from_file(environ, complain), "config file", lambda setting: setting.name)
+    take(_from_environment(environ), "environment", lambda setting: setting.env)
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    for name in given:
+        if name not in _BY_NAME:
+            raise SettingError(f"{name}={given[name]!r}: there is no such setting{_nearest(name, list(_BY_NAME))}")
+    take(given, "argument", lambda setting: setting.name)
+    return replace(Settings(**found), origins=tuple(origins.items()))
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A line for each variable with our prefix that is no setting: probably misspelt."""
+    environ = os.environ if environ is None else environ
+    known = [setting.env for setting in SETTINGS]
+    return [
+        f"otel_pipeline: {name} is not a setting{_nearest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known and name not in INTERNAL
+    ]
+
+
+def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
+    """``OTEL_SDK_DISABLED=true`` turns everything off."""
+    environ = os.environ if environ is None else environ
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def exporter_names(signal: str, settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
+    """The exporters of a signal (traces, metrics, logs) by ``OTEL_<SIGNAL>_EXPORTER``; otlp where there is an endpoint."""
+    environ = os.environ if environ is None else environ
+    named = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    if not names:
+        own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
+        names = ["otlp"] if settings.endpoint or own else []
+    return [name for name in names if name != "none"]
+
+
+def signal_protocol(signal: str, settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """``OTEL_EXPORTER_OTLP_<SIGNAL>_PROTOCOL``, else the setting."""
+    environ = os.environ if environ is None else environ
+    return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or settings.protocol
+
+
+def signal_endpoint(signal: str, settings: Settings) -> str | None:
+    """The endpoint to hand to the exporter of a signal, where only we know it: else it reads the standard variables."""
+    if dict(settings.origins).get("endpoint") is None or settings.endpoint == os.environ.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT"
+    ):
+        return None
+    if signal_protocol(signal, settings) == "grpc":
+        return settings.endpoint
+    return f"{cast('str', settings.endpoint).rstrip('/')}/v1/{signal}"
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, for those who hand it on."""
+    return os.environ
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for setting in SETTINGS:
+        for variable in (setting.env, *setting.falls_back_to):
+            if environ.get(variable):
+                values[setting.name] = environ[variable]
+                break
+    return values
+
+
+def _from_file(environ: Mapping[str, str], complain: Callable[[str], None]) -> dict[str, Any]:
+    named = environ.get(CONFIG_FILE)
+    path = Path(named or DEFAULT_FILE)
+    if not named and not path.is_file():
+        return {}
+    try:
+        values = _read_yaml(path)
+    except SettingError as error:
+        complain(str(error))
+        return {}
+    for name in list(values):
+        if name not in _BY_NAME:
+            complain(f"{path}: {name}: there is no such setting{_nearest(name, list(_BY_NAME))}")
+            del values[name]
+    return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - only where there is a file
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{CONFIG_FILE}={str(path)!r}: cannot read it: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise SettingError(f"{path}: want `setting: value` lines, got a {type(values).__name__}")
+    return values
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"

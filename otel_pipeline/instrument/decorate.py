@@ -1,0 +1,273 @@
+"""``pipeline`` and ``stage``: one object that is a decorator and a context manager.
+
+A decorated function gets a wrapper of its own kind: a function, a coroutine function, or one that returns a lazy
+iterator. Each wrapper is the one frame of ours that the user sees in a traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+from otel_pipeline.errors import UsageError
+from otel_pipeline.instrument import lazy, registry
+from otel_pipeline.instrument.context import FRAME_KEY, current
+from otel_pipeline.instrument.run import Run
+from otel_pipeline.instrument.stage import Stage
+from otel_pipeline.semconv.attributes import STAGE_KINDS
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.util.types import AttributeValue
+
+F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", bound="Run | Stage")
+
+
+class _Opens(Generic[S]):
+    """Opens a scope for each ``with`` block or call. May be reused and nested, as may the function that it decorates."""
+
+    _what = "scope"
+
+    def __init__(self, name: str | None, attributes: Mapping[str, AttributeValue] | None) -> None:
+        self._name = name
+        self._attributes = dict(attributes) if attributes else None
+        self._open: list[S] = []
+
+    def open(self, name: str) -> S:
+        """A new scope, not begun."""
+        raise NotImplementedError
+
+    def __call__(self, function: F) -> F:
+        if not callable(function):
+            raise UsageError(f"{self._what} decorates a function or is a context manager; got {function!r:.80}")
+        name = self._name or str(getattr(function, "__name__", type(function).__name__))
+        return cast("F", _wrap(self, name, function))
+
+    def __enter__(self) -> S:
+        if self._name is None:
+            raise UsageError(f"`with {self._what}()` needs a name: {self._what}('name')")
+        scope = self.open(self._name)
+        self._open.append(scope)
+        scope.__enter__()
+        return scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The block that ends is the one whose scope is current here; one object may serve several threads or tasks.
+        frame = current.get().get(FRAME_KEY)
+        at = next((i for i in range(len(self._open) - 1, -1, -1) if self._open[i] is frame), -1)
+        self._open.pop(at).__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> S:
+        return self.__enter__()
+
+    async def __aexit__(self, *exception: Any) -> None:
+        self.__exit__(*exception)
+
+
+class _Pipeline(_Opens[Run]):
+    _what = "pipeline"
+
+    def __init__(
+        self, name: str | None, attributes: Mapping[str, AttributeValue] | None, run_id: str | None, attempt: int
+    ) -> None:
+        super().__init__(name, attributes)
+        self._run_id = run_id
+        self._attempt = attempt
+
+    def open(self, name: str) -> Run:
+        above, script = current.get().get(FRAME_KEY), registry.script()
+        if script is None or (above is not None and above is not script):
+            return Run(name, self._attributes, id=self._run_id, attempt=self._attempt)
+        # The first pipeline of a script is the script's run, with its identity and owner; later ones are runs of their
+        # own, in traces of their own unless the script itself was started within one.
+        taken = registry.take_script()
+        run = Run(
+            name,
+            self._attributes,
+            id=self._run_id or (taken.id if taken else None),
+            attempt=self._attempt,
+            identity_=taken.identity if taken else None,
+            remote=bool(taken and taken.remote),
+        )
+        run.above = script.above
+        return run
+
+
+class _Stage(_Opens[Stage]):
+    _what = "stage"
+
+    def __init__(
+        self, name: str | None, attributes: Mapping[str, AttributeValue] | None, kind: str | None, reconcile: bool
+    ) -> None:
+        super().__init__(name, attributes)
+        self._kind = kind
+        self._reconcile = reconcile
+
+    def open(self, name: str) -> Stage:
+        kind = self._kind or (name if name in STAGE_KINDS else None)
+        return Stage(name, self._attributes, kind=kind, reconcile=self._reconcile)
+
+
+# --- the wrappers, one per kind of function -------------------------------------------------------------------------
+
+
+def _wrap(opens: _Opens[Any], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.isasyncgenfunction(function):
+        return _wrap_lazy(opens, name, function, lazy.LazyAsyncIterator)
+    if inspect.isgeneratorfunction(function):
+        return _wrap_lazy(opens, name, function, lazy.LazyIterator)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            with opens.open(name):
+                return await function(*args, **kwargs)
+
+        return coroutine
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with opens.open(name) as scope:
+            result = function(*args, **kwargs)
+            return result if type(result) not in _HANDED_OUT else _handed_out(scope, result)
+
+    return wrapper
+
+
+def _wrap_lazy(opens: _Opens[Any], name: str, function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return kind(opens.open(name), function(*args, **kwargs), current.get())
+
+    return wrapper
+
+
+_HANDED_OUT: tuple[type, ...] = (
+    GeneratorType,
+    AsyncGeneratorType,
+    CoroutineType,
+    lazy.LazyIterator,
+    lazy.LazyAsyncIterator,
+)
+
+
+def _handed_out(scope: Run | Stage, result: Any) -> Any:
+    """A plain function returned something that runs later: the scope lasts until that has run."""
+    if isinstance(result, (lazy.LazyIterator, lazy.LazyAsyncIterator)):
+        if isinstance(scope, Run):
+            lazy.extend(scope, result)
+        return result
+    if isinstance(result, GeneratorType):
+        return lazy.resume(scope, result)
+    if isinstance(result, AsyncGeneratorType):
+        return lazy.resume_async(scope, result)
+    scope.outlives = True
+    return _awaited(scope, result)
+
+
+async def _awaited(scope: Run | Stage, coroutine: Any) -> Any:
+    outer = current.get()
+    current.set(scope.inner)  # type: ignore[arg-type]
+    covers = scope.enter(outer.get(FRAME_KEY))  # type: ignore[arg-type]
+    try:
+        result = await coroutine
+    except BaseException as error:
+        scope.leave(covers)
+        current.set(outer)
+        scope.end(error)
+        raise
+    scope.leave(covers)
+    current.set(outer)
+    scope.end(None)
+    return result
+
+
+# --- the public names -----------------------------------------------------------------------------------------------
+
+
+@overload
+def pipeline(name: F, /) -> F: ...
+@overload
+def pipeline(
+    name: str | None = None,
+    *,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    run_id: str | None = None,
+    attempt: int = 1,
+) -> _Pipeline: ...
+def pipeline(
+    name: Any = None,
+    *,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    run_id: str | None = None,
+    attempt: int = 1,
+) -> Any:
+    """A run of a pipeline: around a function (also a coroutine or generator function), or as a context manager.
+
+    ``name`` defaults to the function's. ``attributes`` go onto the run's span. ``run_id`` (default: a new UUIDv7) and
+    ``attempt`` (from 1) are for schedulers that retry.
+
+    >>> from otel_pipeline import pipeline
+    >>> @pipeline("orders_etl")
+    ... def main(day): ...
+    >>> with pipeline("news_crawl") as run:
+    ...     pass
+
+    Raises UsageError when it is used as neither.
+    """
+    if callable(name):
+        return _Pipeline(None, None, None, 1)(name)
+    _check_name("pipeline", name)
+    return _Pipeline(name, attributes, run_id, attempt)
+
+
+@overload
+def stage(name: F, /) -> F: ...
+@overload
+def stage(
+    name: str | None = None,
+    *,
+    kind: str | None = None,
+    reconcile: bool = False,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> _Stage: ...
+def stage(
+    name: Any = None,
+    *,
+    kind: str | None = None,
+    reconcile: bool = False,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Any:
+    """A stage: around a function (also a coroutine or generator function), or as a context manager.
+
+    ``name`` defaults to the function's. ``kind`` is one of extract, transform, validate, filter, expand, aggregate,
+    join, load, and defaults to the name where that is one of them. For transform, validate, filter, or with
+    ``reconcile=True``, records are reconciled: in = out + failed + dropped + in flight.
+
+    >>> from otel_pipeline import stage
+    >>> @stage
+    ... def extract():
+    ...     yield from range(3)
+    >>> list(extract())
+    [0, 1, 2]
+
+    Raises UsageError for an unknown ``kind``, or when it is used as neither.
+    """
+    if callable(name):
+        return _Stage(None, None, None, False)(name)
+    _check_name("stage", name)
+    if kind is not None and kind not in STAGE_KINDS:
+        raise UsageError(f"stage kind={kind!r} is unknown; use one of {', '.join(STAGE_KINDS)}")
+    return _Stage(name, attributes, kind, reconcile)
+
+
+def _check_name(what: str, name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise UsageError(f"{what} needs a name that is a non-empty string; got {name!r:.80}")

@@ -1,0 +1,125 @@
+"""The one place with global state of the instrument room: open runs, the script's run, who listens, what was said.
+
+``reset()`` makes it new, for tests and after a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_pipeline.instrument.run import Run
+    from otel_pipeline.instrument.stage import Stage
+
+_log = logging.getLogger("otel_pipeline")
+
+
+class RunListener(Protocol):
+    """What the SDK room learns of runs as they happen. Neither call may raise."""
+
+    def run_started(self, run: Run) -> None:
+        """A run has started."""
+
+    def run_ended(self, run: Run) -> None:
+        """A run has ended; its span, if this process makes it, has as well."""
+
+
+class _Registry:
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.script: Run | None = None
+        self.claim: Callable[[], bool] | None = None
+        self.listener: RunListener | None = None
+        self.abandoned: deque[Stage] = deque()
+        self.said: set[str] = set()
+        self.lock = threading.Lock()
+
+
+_state = _Registry()
+
+
+def reset() -> None:
+    """Forget everything."""
+    _state.__init__()  # type: ignore[misc]
+
+
+def open_runs() -> list[Run]:
+    """The runs that this process has started and not ended."""
+    pid = os.getpid()
+    return [run for run in list(_state.runs.values()) if run.pid == pid]
+
+
+def opened(run: Run) -> None:
+    """A run has started."""
+    _state.runs[run.key] = run
+    if _state.listener is not None:
+        _state.listener.run_started(run)
+
+
+def closed(run: Run) -> None:
+    """A run has ended."""
+    _state.runs.pop(run.key, None)
+    if _state.listener is not None:
+        _state.listener.run_ended(run)
+
+
+def listen(listener: RunListener | None) -> None:
+    """Whom to tell of runs."""
+    _state.listener = listener
+
+
+def set_script(run: Run, claim: Callable[[], bool] | None) -> None:
+    """The run of the whole script, until a ``pipeline`` takes it over.
+
+    ``claim`` asks for it where several processes may: at most one call among them may return true.
+    """
+    _state.script, _state.claim = run, claim
+
+
+def script() -> Run | None:
+    """The run of the whole script, taken over or not."""
+    return _state.script
+
+
+def take_script() -> Run | None:
+    """The script's run, for the first caller; ``None`` for all later ones, and where there is none."""
+    with _state.lock:
+        run, claim = _state.script, _state.claim
+        if run is None or run.taken:
+            return None
+        if claim is None and run.pid != os.getpid():
+            return None
+        run.taken = True
+    return run if claim is None or claim() else None
+
+
+def abandon(stage: Stage) -> None:
+    """A lazy stage was dropped while open. Called by ``__del__``: at any time, on any thread, so nothing is ended here."""
+    stage.left = stage.left or perf_counter_ns()
+    _state.abandoned.append(stage)
+
+
+def end_abandoned() -> None:
+    """End what ``abandon`` was told of."""
+    while _state.abandoned:
+        try:
+            stage = _state.abandoned.popleft()
+        except IndexError:
+            return
+        stage.end(None, exhausted=False)
+        if stage.ends_run is not None:
+            stage.ends_run.end(None)
+
+
+def say_once(key: str, message: str) -> None:
+    """One warning per process for each ``key``: a line on stderr unless the user's logging has other plans."""
+    if key not in _state.said and len(_state.said) < 1000:
+        _state.said.add(key)
+        _log.warning(message)

@@ -1,0 +1,146 @@
+"""A run: one execution of a pipeline."""
+
+from __future__ import annotations
+
+import uuid
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan
+
+from otel_pipeline.instrument import identity, registry, results
+from otel_pipeline.instrument.context import FRAME_KEY
+from otel_pipeline.instrument.scope import SCOPE_NAME, Scope
+from otel_pipeline.semconv import attributes as a
+from otel_pipeline.version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, SpanContext
+    from opentelemetry.util.types import AttributeValue
+
+    from otel_pipeline.instrument.frame import Frame
+    from otel_pipeline.instrument.stage import Stage
+
+
+class Run(Scope):
+    """A handle on one run, from ``current_run()`` or ``with pipeline(...) as run``.
+
+    ``id`` is the run's id, ``name`` the pipeline's, ``attempt`` counts from 1. Where another process makes the run's
+    span (the parent ``otel-pipeline run``, or the process that started the run of this worker), ``remote`` is true.
+    """
+
+    __slots__ = (
+        "_skip_reason",
+        "above",
+        "attempt",
+        "id",
+        "identity",
+        "key",
+        "not_started",
+        "outcome",
+        "outermost",
+        "parent_id",
+        "remote",
+        "stages",
+        "taken",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        attributes: dict[str, AttributeValue] | None = None,
+        *,
+        id: str | None = None,
+        attempt: int = 1,
+        identity_: SpanContext | None = None,
+        remote: bool = False,
+    ) -> None:
+        super().__init__(name, attributes)
+        self.id = id or identity.new_run_id()
+        self.key = uuid.uuid4().hex  # of this object: a run id may be given by the user, twice at once
+        self.attempt = attempt
+        self.identity = identity_
+        self.remote = remote
+        self.taken = False  # a script's run: a pipeline has taken it over
+        self.outermost = Context()  # where the outermost of nested runs began: how others' spans are sampled
+        self.above: Context | None = None  # what its span hangs below, where that is not the current context
+        self.parent_id: str | None = None
+        self.stages: dict[int, Stage] = {}  # the open ones, by id of the object
+        self.not_started: dict[int, str] = {}  # lazy ones that were called and never pulled
+        self.outcome: tuple[str, BaseException | None] | None = None
+        self._skip_reason: str | None = None
+
+    @property
+    def run(self) -> Run:
+        """Itself."""
+        return self
+
+    def skip(self, reason: str = "") -> None:
+        """Say that there was nothing to do: the result becomes ``skip`` unless the run fails."""
+        self._skip_reason = str(reason)
+
+    @property
+    def skip_reason(self) -> str | None:
+        """What ``skip`` was told, if it was called."""
+        return self._skip_reason
+
+    def start_span(self, outer: Context, started: int) -> Span:
+        """See Scope. A run whose identity was fixed before gets a span with that identity, or none where it is remote."""
+        frame: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
+        above = frame.run if frame is not None else None
+        self.outermost = parent = outer if self.above is None else self.above
+        if above is not None and above is not registry.script():
+            self.outermost = above.outermost
+            self.parent_id = above.id
+        if self.remote and self.identity is not None:
+            return NonRecordingSpan(self.identity)
+        attributes: dict[str, AttributeValue] = {
+            a.PIPELINE_NAME: self.name,
+            a.RUN_ID: self.id,
+            a.RUN_ATTEMPT: self.attempt,
+        }
+        if self.parent_id is not None:
+            attributes[a.RUN_PARENT_ID] = self.parent_id
+        if self.attributes:
+            attributes |= self.attributes
+        tracer = trace.get_tracer(SCOPE_NAME, __version__)
+        with identity.planned(self.identity):
+            return tracer.start_span(f"run {self.name}", parent, attributes=attributes, start_time=started)
+
+    def begin(self, outer: Context) -> Context:
+        """Start the run."""
+        inner = super().begin(outer)
+        registry.opened(self)
+        return inner
+
+    def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
+        """End the stages that are still open, then the run."""
+        registry.end_abandoned()
+        for stage in list(self.stages.values()):
+            stage.abort(self.left)
+        result = results.run_result(error)
+        if result == "success" and self._skip_reason is not None:
+            result = "skip"
+        self.outcome = (result, error)
+        if not self.remote:
+            self._write(result, error)
+            self.span.end(ended)
+        registry.closed(self)
+
+    def cut_off(self) -> None:
+        """The process ends while the run is open: success where only an iterator that it returned was not exhausted."""
+        self.end(None if self.outlives else results.Aborted(), at=perf_counter_ns())
+
+    def _write(self, result: str, error: BaseException | None) -> None:
+        span = self.span
+        span.set_attribute(a.RUN_RESULT, result)
+        span.set_attribute(a.RUN_SELF_TIME, self.own_time() / 1e9)
+        if self._skip_reason:
+            span.set_attribute(a.RUN_SKIP_REASON, self._skip_reason)
+        if self.not_started:
+            span.set_attribute(a.RUN_STAGES_NOT_STARTED, sorted(set(self.not_started.values())))
+        if error is not None and result not in ("success", "skip") and not isinstance(error, results.Aborted):
+            first = results.known_origin(error)
+            self.write_error(error, result, first, trace=first is None)

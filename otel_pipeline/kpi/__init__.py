@@ -1,0 +1,1 @@
+"""From spans to what they say of pipelines. Pure: no thread, socket, clock or SDK."""

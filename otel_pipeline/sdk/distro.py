@@ -1,0 +1,36 @@
+"""What OpenTelemetry's launcher finds by entry points: our distro, our configurator, and a hook for beside others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.instrumentation.distro import BaseDistro
+
+from otel_pipeline.sdk.instrumentations import REPLACED
+from otel_pipeline.sdk.setup import current_handle, launch
+
+
+class PipelineDistro(BaseDistro):  # type: ignore[misc]
+    """Loads the instrumentations that are installed, but for those that we replace."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        """Nothing: all is the configurator's."""
+
+    def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
+        """See BaseDistro."""
+        if entry_point.name not in REPLACED:
+            super().load_instrumentor(entry_point, **kwargs)
+
+
+class PipelineConfigurator:
+    """Sets the process up by the environment."""
+
+    def configure(self, **kwargs: Any) -> None:
+        """See OpenTelemetry's ``_BaseConfigurator``."""
+        launch()
+
+
+def beside_others() -> None:
+    """After all instrumentations: where another distro was chosen, join the providers that it has set."""
+    if current_handle() is None:
+        launch()

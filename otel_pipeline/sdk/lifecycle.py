@@ -1,0 +1,122 @@
+"""What is said of runs while they live: their start, and that they are alive.
+
+A run's span comes once, at its end. Until then these log events make it visible, and when they stop without an end, a
+reader can tell that the run was lost (contract §1).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+
+from otel_pipeline import model
+from otel_pipeline.instrument import registry, results
+from otel_pipeline.instrument.scope import SCOPE_NAME
+from otel_pipeline.semconv import attributes as a
+from otel_pipeline.semconv import events
+from otel_pipeline.version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+
+    from otel_pipeline.instrument.run import Run
+    from otel_pipeline.sdk.handover import Handover
+
+
+class Lifecycle:
+    """Listens to the registry: log events for every run, and the handover for the one that the parent makes the span of."""
+
+    def __init__(self, logs: LoggerProvider | None, handover: Handover | None, heartbeat_interval: float) -> None:
+        self._logger = logs.get_logger(SCOPE_NAME, __version__) if logs is not None else None
+        self._handover = handover
+        self._interval = heartbeat_interval
+        self._beats = 0
+        self._pid = 0
+        self._stop = threading.Event()
+
+    def run_started(self, run: Run) -> None:
+        """A run has started."""
+        if run.remote and self._handover is not None:
+            self._handover.run_started(run.name, attempt=run.attempt)
+        self._emit(events.RUN_STARTED, run, f"{run.key}-started")
+        self._beat_from_now_on()
+
+    def run_ended(self, run: Run) -> None:
+        """A run has ended."""
+        if run.remote and self._handover is not None:
+            self._handover.run_ended(_ended(run), _exception(run), run.attributes)
+
+    def stop(self) -> None:
+        """No more heartbeats."""
+        self._stop.set()
+
+    def _beat_from_now_on(self) -> None:
+        if self._interval <= 0 or self._logger is None or self._pid == os.getpid():
+            return
+        self._pid = os.getpid()  # a forked child has no thread of its parent
+        self._stop = threading.Event()
+        threading.Thread(target=self._beat, args=(self._stop,), name="otel_pipeline heartbeat", daemon=True).start()
+
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(self._interval):
+            script = registry.script()
+            waiting = [script] if script is not None and not script.taken and script.pid == os.getpid() else []
+            for run in registry.open_runs() + waiting:
+                self._beats += 1
+                self._emit(events.RUN_HEARTBEAT, run, f"{run.key}-{self._beats}")
+
+    def _emit(self, event: str, run: Run, uid: str) -> None:
+        if self._logger is None:
+            return
+        stages = [stage for stage in list(run.stages.values()) if not stage.ended]
+        attributes: dict[str, Any] = {a.LOG_RECORD_UID: uid, a.PIPELINE_NAME: run.name, a.RUN_ID: run.id}
+        body: dict[str, Any] = {}
+        if event == events.RUN_HEARTBEAT:
+            attributes[a.RUN_STAGES_OPEN] = [stage.name for stage in stages]
+            body = {"stages": [{"name": stage.name, "records": stage.records} for stage in stages]}
+        self._logger.emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                context=run.inner,
+                severity_number=SeverityNumber.INFO,
+                severity_text="INFO",
+                event_name=event,
+                attributes=attributes,
+                body=body or None,
+            )
+        )
+
+
+def _ended(run: Run) -> model.Run:
+    result, error = run.outcome or ("success", None)
+    context = run.span.get_span_context()
+    failed = error is not None and result not in ("success", "skip") and not isinstance(error, results.Aborted)
+    return model.Run(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        run_id=run.id,
+        pipeline=run.name,
+        result=result,
+        started=run.started,
+        ended=run.started + run.left - run.began,
+        self_time=run.own_time() / 1e9,
+        attempt=run.attempt,
+        error_type=results.error_type(error) if failed and error else None,
+        error_message=results.error_message(error) if failed and error else None,
+        error_stage=results.known_origin(error) if failed and error else None,
+        skip_reason=run.skip_reason,
+        not_started=tuple(sorted(set(run.not_started.values()))),
+    )
+
+
+def _exception(run: Run) -> tuple[str, str, str] | None:
+    result, error = run.outcome or ("success", None)
+    if error is None or result in ("success", "skip") or results.known_origin(error) is not None:
+        return None
+    if isinstance(error, results.Aborted):
+        return None
+    return results.error_type(error), results.error_message(error), results.stacktrace(error)

@@ -1,0 +1,123 @@
+"""``KpiSpanProcessor``: this process's run and stage spans, read into values as they end, and handed to whom it concerns.
+
+::
+
+    span ends ─► kpi/spans.py ─► Stage ─┬─► metrics.py
+                                        ├─► handover.py (the parent `otel-pipeline run`, if there is one)
+                                 Run ───┴─► terminal/ (the summary, with the run's stages)
+
+It can be added to any SDK ``TracerProvider``. It never raises: a fault of ours costs a figure, not a pipeline.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from otel_pipeline.instrument.registry import say_once
+from otel_pipeline.instrument.scope import SCOPE_NAME
+from otel_pipeline.kpi.spans import run_of, stage_of
+from otel_pipeline.semconv import attributes as a
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from opentelemetry.context import Context
+
+    from otel_pipeline.model import Run, Stage
+    from otel_pipeline.sdk.handover import Handover
+    from otel_pipeline.sdk.metrics import RunMetrics
+
+# Stages kept per run for the summary: beyond, a run with a stage per record would grow without bound.
+MOST_STAGES = 2000
+_MOST_RUNS = 200
+
+
+class KpiSpanProcessor(SpanProcessor):
+    """Reads ended run and stage spans of ours; ``summarise`` is called with each run and its stages, where given."""
+
+    def __init__(
+        self,
+        metrics: RunMetrics | None = None,
+        handover: Handover | None = None,
+        summarise: Callable[[Run, Sequence[Stage]], None] | None = None,
+    ) -> None:
+        self._metrics = metrics
+        self._handover = handover
+        self._summarise = summarise
+        self._stages: dict[str, list[Stage]] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tells the parent which stage is open, so that it can say where a lost run was."""
+        if self._handover is None or not _ours(span):
+            return
+        name = (span.attributes or {}).get(a.STAGE_NAME)
+        if name is not None and span.context is not None:
+            self._handover.stage_started(f"{span.context.span_id:016x}", str(name))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Reads it, if it is one of ours."""
+        if not _ours(span):
+            return
+        try:
+            read = _read(span)
+            if (stage := stage_of(*read)) is not None:
+                self._stage_ended(stage)
+            elif (run := run_of(*read)) is not None:
+                self._run_ended(run)
+        except Exception as error:  # noqa: BLE001 - see the module: never into the pipeline
+            say_once("processor", f"otel_pipeline: cannot read span {span.name!r:.80}: {error!r:.200}")
+
+    def stages_of(self, run_id: str) -> tuple[Stage, ...]:
+        """The ended stages of a run that is still open."""
+        return tuple(self._stages.get(run_id, ()))
+
+    def _stage_ended(self, stage: Stage) -> None:
+        if self._metrics is not None:
+            self._metrics.stage_ended(stage)
+        if self._handover is not None:
+            self._handover.stage_ended(stage)
+        if stage.run_id is None or self._summarise is None:
+            return
+        if stage.run_id not in self._stages and len(self._stages) >= _MOST_RUNS:
+            self._stages.pop(next(iter(self._stages)))
+        kept = self._stages.setdefault(stage.run_id, [])
+        if len(kept) < MOST_STAGES:
+            kept.append(stage)
+
+    def _run_ended(self, run: Run) -> None:
+        stages = self._stages.pop(run.run_id, [])
+        if self._metrics is not None:
+            self._metrics.run_ended(run)
+        if self._summarise is not None:
+            self._summarise(run, stages)
+
+
+def print_summary(run: Run, stages: Sequence[Stage]) -> None:
+    """The summary on stderr."""
+    from otel_pipeline.terminal import print_summary as to_file  # noqa: PLC0415 - loads rich: only where it is printed
+
+    if sys.stderr is not None:
+        to_file(run, stages, sys.stderr)
+
+
+def _ours(span: ReadableSpan) -> bool:
+    scope = span.instrumentation_scope
+    return scope is not None and (scope.name == SCOPE_NAME or scope.name.startswith(f"{SCOPE_NAME}."))
+
+
+def _read(span: ReadableSpan) -> tuple[str, str, tuple[int, int], Any, Any, str | None]:
+    context = span.context
+    if context is None or span.start_time is None or span.end_time is None:
+        raise ValueError("it has no context or times")
+    return (
+        f"{context.trace_id:032x}",
+        f"{context.span_id:016x}",
+        (span.start_time, span.end_time),
+        span.attributes or {},
+        span.events,
+        span.status.description,
+    )
