@@ -44,10 +44,8 @@ class Column:
 
     @property
     def width(self) -> int:
-        """The width of its widest cell."""
-        return max((cell.cell_len for cell in self.cells), default=0) if not self.title else max(
-            cell_len(self.title), *(cell.cell_len for cell in self.cells)
-        )  # fmt: skip
+        """The width of its widest cell, or of its title."""
+        return max((cell_len(self.title), *(cell.cell_len for cell in self.cells)))
 
     def line(self, row: int) -> Text:
         """The cell of ``row`` (-1: the title), padded to the column's width."""

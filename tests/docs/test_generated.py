@@ -53,9 +53,7 @@ def test_check_mode_exits_with_1(
 
 def test_settings_become_rows() -> None:
     """A setting's row has its name, environment variable, type, default and description, whatever it leaves out."""
-    full = SimpleNamespace(
-        name="size", env="SIZE", falls_back_to=("OTEL_SIZE",), type=int, default=5, description="a | b"
-    )
+    full = SimpleNamespace(name="size", env="SIZE", falls_back_to=("OTEL_SIZE",), type=int, default=5, description="d")
     flag = SimpleNamespace(name="flag", env="FLAG", kind="boolean", default=False, description="d")
     bare = SimpleNamespace(name="x", description="d")
     assert generate_docs._setting(full) == ("`size`", "`SIZE`, `OTEL_SIZE`", "int", "`5`", "d")
