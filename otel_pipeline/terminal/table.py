@@ -234,11 +234,14 @@ def _bar_column(run: Run, shown: list[Stage], cells: int, signs: Signs) -> Colum
 
 
 def _axis_lines(run: Run, indent: int, cells: int, signs: Signs) -> list[Text]:
-    ruler, labels = list(signs.axis * (cells - 1) + signs.last_tick), ""
-    for tick in _axis(run, cells).ticks():
+    axis, ruler, labels = _axis(run, cells), list(signs.axis * (cells - 1) + signs.last_tick), ""
+    for tick in axis.ticks():
         ruler[tick.cell] = signs.tick if tick.cell else signs.first_tick
         if tick.cell + cell_len(tick.label) <= cells:
             labels = labels.ljust(tick.cell) + tick.label
+    end = duration(axis.seconds)
+    if axis.seconds and len(labels) + _GAP + len(end) <= cells:
+        labels = labels.ljust(cells - len(end)) + end
     return [Text(" " * indent + line, style="dim") for line in ("".join(ruler), labels)]
 
 
