@@ -1,0 +1,1 @@
+"""Tests of the files in collector-config/ and of docker-compose.yml, without running them."""
