@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # The SDK is loaded by the first use of setup(), so that a library may import us at the price of OpenTelemetry's API.
+    # The first use of setup() loads the SDK: a library may import us at the price of OpenTelemetry's API.
     if name in ("Handle", "setup"):
         module = import_module("otel_pipeline.sdk.setup")
         return getattr(module, name)

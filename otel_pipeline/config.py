@@ -12,13 +12,15 @@ their meaning; where a setting of ours says the same thing, the table names the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from otel_pipeline.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PREFIX = "OTEL_PIPELINE_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
@@ -136,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
         "exit_timeout",
         "seconds",
         2.0,
-        "The longest that the end of the process waits for sending; what is not sent by then is left. 0 waits not at all.",
+        "The longest that the end of the process waits for sending; what is not sent by then is left. 0: not at all.",
         _seconds,
     ),
     Setting("heartbeat_interval", "seconds", 15.0, "How often an open run says that it is alive; 0 never.", _seconds),
@@ -157,7 +159,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
-# Variables with our prefix that are no settings: one process of ours tells them to another, or tests and scripts read them.
+# Variables with our prefix that are no settings: our processes tell them to each other, or tests and scripts read them.
 RUN_ID = f"{PREFIX}RUN_ID"
 HANDOVER = f"{PREFIX}HANDOVER"
 INTERNAL = (RUN_ID, HANDOVER, f"{PREFIX}PARENT_RUN", CONFIG_FILE, f"{PREFIX}SERVERS", f"{PREFIX}REQUIRE_SERVERS")
@@ -223,9 +225,9 @@ def load(
     take(_from_file(environ, complain), "config file", lambda setting: setting.name)
     take(_from_environment(environ), "environment", lambda setting: setting.env)
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
-    for name in given:
+    for name, value in given.items():
         if name not in _BY_NAME:
-            raise SettingError(f"{name}={given[name]!r}: there is no such setting{_nearest(name, list(_BY_NAME))}")
+            raise SettingError(f"{name}={value!r}: there is no such setting{_nearest(name, list(_BY_NAME))}")
     take(given, "argument", lambda setting: setting.name)
     return replace(Settings(**found), origins=tuple(origins.items()))
 
@@ -248,7 +250,7 @@ def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def exporter_names(signal: str, settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
-    """The exporters of a signal (traces, metrics, logs) by ``OTEL_<SIGNAL>_EXPORTER``; otlp where there is an endpoint."""
+    """The exporters of traces, metrics or logs by ``OTEL_<SIGNAL>_EXPORTER``; otlp where there is an endpoint."""
     environ = os.environ if environ is None else environ
     named = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
     names = [name.strip() for name in named.split(",") if name.strip()]

@@ -29,7 +29,7 @@ S = TypeVar("S", bound="Run | Stage")
 
 
 class _Opens(Generic[S]):
-    """Opens a scope for each ``with`` block or call. May be reused and nested, as may the function that it decorates."""
+    """Opens a scope for each ``with`` block or call. May be reused and nested, as may the decorated function."""
 
     _what = "scope"
 

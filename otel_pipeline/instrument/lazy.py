@@ -2,8 +2,8 @@
 
 Each pull is a *step*. Around each step, and only there, the stage's context is the current one and its frame is busy::
 
-    consumer's code │ step ── outer context saved, ours set, frame entered ─► generator runs to its next yield │
-                    │ ◄────── ours saved (the body may have opened spans), outer restored, frame left ─────────┘ consumer's code
+    consumer's code │ outer context saved, ours set, frame entered ──► generator runs to its next yield │
+    consumer's code │ ◄── ours saved (its body may have opened spans), outer restored, frame left ──────┘
 
 so nothing leaks into the consumer between two pulls, no context token lives across a yield, and a record costs one swap
 and two clock readings. ``__next__`` is written out, without calls of ours, because it runs once per record.
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.context import FRAME_KEY, current
-from otel_pipeline.instrument.run import Run
 from otel_pipeline.instrument.stage import Stage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_pipeline.instrument.frame import Frame
+    from otel_pipeline.instrument.run import Run
 
 T = TypeVar("T")
 _Step = tuple["Context", "Frame | None", "Frame | None"]

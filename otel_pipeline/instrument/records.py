@@ -1,11 +1,12 @@
 """What a stage says of its records: counts, failed samples, datasets and checks, kept small until the stage ends.
 
-Datasets and checks that are named many times (once per batch, say) add up, so that a stage's span stays small. Everything
-here takes whatever user code hands over: what cannot be used is left out with one warning, never an exception.
+Datasets and checks that are named many times (once per batch, say) add up, so that a stage's span stays small.
+Everything here takes whatever user code hands over: what cannot be used is left out with one warning, and no exception.
 """
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from datetime import date, datetime, time, timezone
 from itertools import compress, count
@@ -68,10 +69,8 @@ def moment(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            pass
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), timezone.utc)
     if not isinstance(value, datetime):
@@ -87,8 +86,8 @@ def moment(value: object) -> str | None:
 class Tracked:
     """Counts what passes through a foreign iterable, at the price of one C call per record.
 
-    ``compress(rows, count(1))`` takes a number from the counter for each row that it hands on, and none when the rows end
-    or raise; the counter's next number, read from its repr, is therefore one more than the rows handed on.
+    ``compress(rows, count(1))`` takes a number from the counter for each row that it hands on, and none when the rows
+    end or raise; the counter's next number, read from its repr, is therefore one more than the rows handed on.
     """
 
     __slots__ = ("_counter",)
@@ -175,7 +174,7 @@ class Samples:
 
 def _keys(record: object) -> dict[str, AttributeValue]:
     try:
-        keys = [_shown(key)[:100] for _, key in zip(range(_MOST_KEYS), record.keys())]  # type: ignore[attr-defined]
+        keys = [_shown(key)[:100] for _, key in zip(range(_MOST_KEYS), record.keys(), strict=False)]  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - a record is anything; its keys() may be missing, an attribute, or raise
         return {}
     return {a.RECORD_KEYS: keys}

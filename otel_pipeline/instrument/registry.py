@@ -101,7 +101,7 @@ def take_script() -> Run | None:
 
 
 def abandon(stage: Stage) -> None:
-    """A lazy stage was dropped while open. Called by ``__del__``: at any time, on any thread, so nothing is ended here."""
+    """A lazy stage was dropped while open. For ``__del__``: at any time, on any thread, so nothing is ended here."""
     stage.left = stage.left or perf_counter_ns()
     _state.abandoned.append(stage)
 

@@ -87,7 +87,7 @@ class Run(Scope):
         return self._skip_reason
 
     def start_span(self, outer: Context, started: int) -> Span:
-        """See Scope. A run whose identity was fixed before gets a span with that identity, or none where it is remote."""
+        """See Scope. A run whose identity was fixed before gets a span with it, or none where it is remote."""
         frame: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
         above = frame.run if frame is not None else None
         self.outermost = parent = outer if self.above is None else self.above

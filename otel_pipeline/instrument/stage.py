@@ -143,7 +143,7 @@ class Stage(Scope):
                 self._added[name] = self._added.get(name, 0) + number
 
     def fail(self, error: BaseException | str, record: object = None) -> None:
-        """Count one failed record. The first few of each type of ``error`` are kept, of ``record`` only type and keys."""
+        """Count one failed record. The first few of each type of ``error`` are kept; of ``record`` type and keys."""
         self._added["failed"] = self._added.get("failed", 0) + 1
         if self._samples is None:
             self._samples = Samples()
@@ -268,7 +268,7 @@ class Stage(Scope):
 
 
 def current_stage() -> Stage:
-    """The stage whose code is executing. Outside any stage a detached one, on which every call works and is forgotten."""
+    """The stage whose code is executing; outside any a detached one, on which every call works and is forgotten."""
     frame = current_frame()
     return (frame.stage if frame is not None else None) or Stage("detached")
 

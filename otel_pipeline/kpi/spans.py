@@ -1,11 +1,12 @@
 """Ended spans of ours, read into ``model`` values.
 
-Reads attributes only (``semconv``), so a span from this process, from a queue or from the network is the same. A missing
-or odd attribute is left out; one without which the value would mean nothing makes the answer ``None``.
+Reads attributes only (``semconv``), so a span from this process, from a queue or from the network is the same.
+A missing attribute is left out; one without which the value would mean nothing makes the answer ``None``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
@@ -13,38 +14,47 @@ from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class SpanEvent(Protocol):
     """A span event: what is read of it."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Its name."""
+
     @property
-    def attributes(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+    def attributes(self) -> Mapping[str, Any] | None:
+        """Its attributes."""
 
 
-def stage_of(
-    trace_id: str,
-    span_id: str,
-    times: tuple[int, int],
-    attributes: Mapping[str, Any],
-    span_events: Iterable[SpanEvent],
-    description: str | None,
-) -> Stage | None:
-    """The stage that a span ``stage NAME`` tells of. ``times`` in nanoseconds since the epoch, start and end."""
+@dataclass(frozen=True)
+class EndedSpan:
+    """What is read of a span: ids in hexadecimal, times in nanoseconds since the epoch, the status's description."""
+
+    trace_id: str
+    span_id: str
+    started: int
+    ended: int
+    attributes: Mapping[str, Any]
+    events: Sequence[SpanEvent]
+    description: str | None = None
+
+
+def stage_of(span: EndedSpan) -> Stage | None:
+    """The stage that a span ``stage NAME`` tells of."""
+    attributes = span.attributes
     name, result = attributes.get(a.STAGE_NAME), attributes.get(a.STAGE_RESULT)
     if not isinstance(name, str) or not isinstance(result, str):
         return None
-    read = list(span_events)
     return Stage(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
         name=name,
         result=result,
-        started=times[0],
-        ended=times[1],
+        started=span.started,
+        ended=span.ended,
         self_time=_number(attributes.get(a.STAGE_SELF_TIME)) or 0.0,
         wait_time=_number(attributes.get(a.STAGE_WAIT_TIME)) or 0.0,
         run_id=attributes.get(a.RUN_ID),
@@ -56,38 +66,32 @@ def stage_of(
         upstream=tuple(attributes.get(a.STAGE_UPSTREAM) or ()),
         unaccounted=attributes.get(a.RECORDS_UNACCOUNTED),
         error_type=attributes.get(a.ERROR_TYPE),
-        error_message=_message(attributes, read, description),
+        error_message=_message(span),
         error_stage=attributes.get(a.ERROR_STAGE),
-        datasets=tuple(_dataset(each) for each in _named(read, events.DATASET)),
-        checks=tuple(_check(each) for each in _named(read, events.CHECK)),
-        record_errors=tuple(_record_error(each) for each in _named(read, events.RECORD_ERROR)),
+        datasets=tuple(_dataset(each) for each in _named(span, events.DATASET)),
+        checks=tuple(_check(each) for each in _named(span, events.CHECK)),
+        record_errors=tuple(_record_error(each) for each in _named(span, events.RECORD_ERROR)),
     )
 
 
-def run_of(
-    trace_id: str,
-    span_id: str,
-    times: tuple[int, int],
-    attributes: Mapping[str, Any],
-    span_events: Iterable[SpanEvent],
-    description: str | None,
-) -> Run | None:
-    """The run that a span ``run NAME`` tells of. ``times`` in nanoseconds since the epoch, start and end."""
+def run_of(span: EndedSpan) -> Run | None:
+    """The run that a span ``run NAME`` tells of."""
+    attributes = span.attributes
     name, run_id, result = (attributes.get(key) for key in (a.PIPELINE_NAME, a.RUN_ID, a.RUN_RESULT))
     if not isinstance(name, str) or not isinstance(run_id, str) or not isinstance(result, str):
         return None
     return Run(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
         run_id=run_id,
         pipeline=name,
         result=result,
-        started=times[0],
-        ended=times[1],
+        started=span.started,
+        ended=span.ended,
         self_time=_number(attributes.get(a.RUN_SELF_TIME)),
         attempt=attributes.get(a.RUN_ATTEMPT) or 1,
         error_type=attributes.get(a.ERROR_TYPE),
-        error_message=_message(attributes, list(span_events), description),
+        error_message=_message(span),
         error_stage=attributes.get(a.ERROR_STAGE),
         skip_reason=attributes.get(a.RUN_SKIP_REASON),
         not_started=tuple(attributes.get(a.RUN_STAGES_NOT_STARTED) or ()),
@@ -114,18 +118,18 @@ def _records(attributes: Mapping[str, Any]) -> Records:
     )
 
 
-def _named(span_events: Iterable[SpanEvent], name: str) -> list[Mapping[str, Any]]:
-    return [event.attributes or {} for event in span_events if event.name == name]
+def _named(span: EndedSpan, name: str) -> list[Mapping[str, Any]]:
+    return [event.attributes or {} for event in span.events if event.name == name]
 
 
-def _message(attributes: Mapping[str, Any], span_events: list[SpanEvent], description: str | None) -> str | None:
-    for event in _named(span_events, events.EXCEPTION):
+def _message(span: EndedSpan) -> str | None:
+    for event in _named(span, events.EXCEPTION):
         if isinstance(message := event.get(a.EXCEPTION_MESSAGE), str):
             return message
-    if not description:
+    if not span.description:
         return None
     # Our own description is "type: message"; where an exception only passed there is no event of it.
-    return description.removeprefix(f"{attributes.get(a.ERROR_TYPE)}: ")
+    return span.description.removeprefix(f"{span.attributes.get(a.ERROR_TYPE)}: ")
 
 
 def _dataset(event: Mapping[str, Any]) -> Dataset:

@@ -55,6 +55,6 @@ def install(provider: TracerProvider) -> None:
         return
     theirs = provider.id_generator
     generator = PlannedIdGenerator(None if type(theirs) is RandomIdGenerator else theirs)
-    provider.id_generator = generator
+    provider.id_generator = generator  # type: ignore[assignment]
     for tracer in getattr(provider, "_tracers", {}).values():
         tracer.id_generator = generator

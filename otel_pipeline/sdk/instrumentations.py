@@ -1,4 +1,4 @@
-"""OpenTelemetry's instrumentations of libraries, for ``setup()``: those that are installed, as the launcher loads them."""
+"""OpenTelemetry's instrumentations of libraries, for ``setup()``: the installed ones, as the launcher loads them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Lifecycle:
-    """Listens to the registry: log events for every run, and the handover for the one that the parent makes the span of."""
+    """Listens to the registry: log events for every run, and the handover for the one whose span the parent makes."""
 
     def __init__(self, logs: LoggerProvider | None, handover: Handover | None, heartbeat_interval: float) -> None:
         self._logger = logs.get_logger(SCOPE_NAME, __version__) if logs is not None else None

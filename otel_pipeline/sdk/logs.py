@@ -1,7 +1,7 @@
 """Python's logging, sent out as OpenTelemetry log records joined to the trace.
 
 It listens behind ``Logger.callHandlers`` rather than as a handler on the root logger. A handler there changes what the
-program prints: ``logging.warning`` no longer configures the root logger, and Python's handler of last resort falls silent.
+program prints: ``logging.warning`` no longer configures the root logger, and the handler of last resort falls silent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process's own metrics about its runs (``semconv/metrics.py``): what each ended run and stage adds.
 
-They have a meter provider of their own, apart from the user's: a forked child begins a new one at zero, since the counts
-it inherits are its parent's and would be exported twice.
+They have a meter provider of their own, apart from the user's: a forked child begins a new one at zero, since the
+counts it inherits are its parent's and would be exported twice.
 """
 
 from __future__ import annotations

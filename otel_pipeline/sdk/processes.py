@@ -1,10 +1,10 @@
 """The context's way into processes that the program starts.
 
-=======================  ==============================================================================================
-subprocess               the carrier is added to the child's environment (``TRACEPARENT`` and whose run it is)
-multiprocessing          a *passport* on the ``Process`` object: a spawned child that unpickles it is set up like its parent
+=========================  =======================================================================================
+subprocess                 the carrier is added to the child's environment (``TRACEPARENT`` and whose run it is)
+multiprocessing            a *passport* on the ``Process``: a spawned child that unpickles it is set up like its parent
 Pool, ProcessPoolExecutor  each task carries the context of the call that submitted it
-=======================  ==============================================================================================
+=========================  =======================================================================================
 
 What such a child ends is exported before it goes: multiprocessing's children skip ``atexit``.
 """
@@ -38,6 +38,7 @@ class Carried:
         self.variables = variables
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task there."""
         outer = current.get()
         current.set(context_of(self.variables))
         try:
@@ -60,7 +61,7 @@ def context_of(variables: Mapping[str, str]) -> Context:
 
 
 def follow(passport: Callable[[], object], child_ends: Callable[[], None]) -> None:
-    """From now on the context goes along. ``passport`` makes what a spawned child unpickles; ``child_ends`` flushes it."""
+    """Let the context go along. ``passport`` makes what a spawned child unpickles; ``child_ends`` flushes it."""
     if _undo:
         return
     _replace(subprocess.Popen, "__init__", _popen)

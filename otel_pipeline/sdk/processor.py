@@ -1,4 +1,4 @@
-"""``KpiSpanProcessor``: this process's run and stage spans, read into values as they end, and handed to whom it concerns.
+"""``KpiSpanProcessor``: this process's run and stage spans, read into values as they end, and handed on.
 
 ::
 
@@ -18,12 +18,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_pipeline.instrument.registry import say_once
 from otel_pipeline.instrument.scope import SCOPE_NAME
-from otel_pipeline.kpi.spans import run_of, stage_of
+from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
 from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from opentelemetry.context import Context
 
@@ -64,9 +63,9 @@ class KpiSpanProcessor(SpanProcessor):
             return
         try:
             read = _read(span)
-            if (stage := stage_of(*read)) is not None:
+            if (stage := stage_of(read)) is not None:
                 self._stage_ended(stage)
-            elif (run := run_of(*read)) is not None:
+            elif (run := run_of(read)) is not None:
                 self._run_ended(run)
         except Exception as error:  # noqa: BLE001 - see the module: never into the pipeline
             say_once("processor", f"otel_pipeline: cannot read span {span.name!r:.80}: {error!r:.200}")
@@ -109,15 +108,16 @@ def _ours(span: ReadableSpan) -> bool:
     return scope is not None and (scope.name == SCOPE_NAME or scope.name.startswith(f"{SCOPE_NAME}."))
 
 
-def _read(span: ReadableSpan) -> tuple[str, str, tuple[int, int], Any, Any, str | None]:
+def _read(span: ReadableSpan) -> EndedSpan:
     context = span.context
     if context is None or span.start_time is None or span.end_time is None:
         raise ValueError("it has no context or times")
-    return (
-        f"{context.trace_id:032x}",
-        f"{context.span_id:016x}",
-        (span.start_time, span.end_time),
-        span.attributes or {},
-        span.events,
-        span.status.description,
+    return EndedSpan(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        started=span.start_time,
+        ended=span.end_time,
+        attributes=span.attributes or {},
+        events=span.events,
+        description=span.status.description,
     )

@@ -88,10 +88,10 @@ def _meter_provider(settings: Settings, resource: Resource) -> MeterProvider:
 
 def _resource(settings: Settings, default_name: str) -> Resource:
     resource = Resource.create({a.SERVICE_NAME: default_name} | _named(settings))
-    if settings.service_name is None and (named := Resource.create().attributes.get(a.SERVICE_NAME)):
-        # OTEL_RESOURCE_ATTRIBUTES may name it; OpenTelemetry's own default says only that nobody did.
-        if not str(named).startswith("unknown_service"):
-            return resource.merge(Resource({a.SERVICE_NAME: named}))
+    named = str(Resource.create().attributes.get(a.SERVICE_NAME, ""))
+    # OTEL_RESOURCE_ATTRIBUTES may name it; OpenTelemetry's own default says only that nobody did.
+    if settings.service_name is None and named and not named.startswith("unknown_service"):
+        return resource.merge(Resource({a.SERVICE_NAME: named}))
     return resource
 
 

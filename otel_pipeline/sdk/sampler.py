@@ -33,7 +33,7 @@ class PipelineSampler(Sampler):
         self._inner = inner
         self._limit = limit
 
-    def should_sample(
+    def should_sample(  # noqa: PLR0917 - OpenTelemetry's signature
         self,
         parent_context: Context | None,
         trace_id: int,

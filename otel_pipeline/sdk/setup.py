@@ -43,7 +43,7 @@ _log = logging.getLogger("otel_pipeline")
 
 
 class Handle:
-    """What ``setup()`` returns: the providers, and the means to send now or stop. A context manager that stops at its end.
+    """What ``setup()`` returns: the providers, and the means to send now or stop. A context manager that stops.
 
     The providers are ``None`` when ``OTEL_SDK_DISABLED=true``.
     """
@@ -144,7 +144,7 @@ def setup(
 
 
 def launch() -> Handle:
-    """The same for a launcher: settings from the environment and the config file; what is wrong in them is said, not raised."""
+    """The same for a launcher: what is wrong in the environment or the config file is said, not raised."""
     with _State.lock:
         if _State.handle is not None:
             return _State.handle
@@ -237,7 +237,7 @@ def _on_terminal() -> bool:
 
 
 class Passport:
-    """Goes along with a ``multiprocessing.Process``; unpickling it in a spawned child sets the child up like its parent."""
+    """Goes along with a ``multiprocessing.Process``; unpickled in a spawned child, it sets that up like its parent."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         from otel_pipeline.instrument.context import carrier  # noqa: PLC0415
