@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX = "OTEL_PIPELINE_"
+_OTLP = "OTEL_EXPORTER_OTLP_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
 DEFAULT_FILE = "otel-pipeline.yaml"
 
@@ -150,6 +151,13 @@ SETTINGS: tuple[Setting, ...] = (
         _whole,
     ),
     Setting(
+        "queue_dir",
+        "folder",
+        None,
+        "Where what was not yet sent waits on disk; by default in the user's state folder.",
+        _text,
+    ),
+    Setting(
         "summary",
         "auto, always, never",
         "auto",
@@ -181,6 +189,7 @@ class Settings:
     exit_timeout: float = 2.0
     heartbeat_interval: float = 15.0
     stage_span_limit: int = 1000
+    queue_dir: str | None = None
     summary: str = "auto"
     origins: tuple[tuple[str, Origin], ...] = ()
 
@@ -260,21 +269,29 @@ def exporter_names(signal: str, settings: Settings, environ: Mapping[str, str] |
     return [name for name in names if name != "none"]
 
 
-def signal_protocol(signal: str, settings: Settings, environ: Mapping[str, str] | None = None) -> str:
-    """``OTEL_EXPORTER_OTLP_<SIGNAL>_PROTOCOL``, else the setting."""
+def otlp_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables ``OTEL_EXPORTER_OTLP_*`` without that prefix, and the proxy for the endpoint as ``PROXY``."""
     environ = os.environ if environ is None else environ
-    return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or settings.protocol
+    found = {name.removeprefix(_OTLP): value for name, value in environ.items() if name.startswith(_OTLP) and value}
+    proxy = _proxy(found.get("ENDPOINT", ""), environ)
+    return found | ({"PROXY": proxy} if proxy else {})
 
 
-def signal_endpoint(signal: str, settings: Settings) -> str | None:
-    """The endpoint to hand to the exporter of a signal, where only we know it: else it reads the standard variables."""
-    if dict(settings.origins).get("endpoint") is None or settings.endpoint == os.environ.get(
-        "OTEL_EXPORTER_OTLP_ENDPOINT"
-    ):
+def _proxy(endpoint: str, environ: Mapping[str, str]) -> str | None:
+    if not any(name.lower() in ("http_proxy", "https_proxy") for name in environ):
         return None
-    if signal_protocol(signal, settings) == "grpc":
-        return settings.endpoint
-    return f"{cast('str', settings.endpoint).rstrip('/')}/v1/{signal}"
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only where there is a proxy
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
+
+    url = urlsplit(endpoint)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+
+
+def state_folder() -> Path:
+    """The folder of this user's state: ``$XDG_STATE_HOME/otel_pipeline`` on Linux, its like elsewhere."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - only where it is needed
+
+    return user_state_path("otel_pipeline", appauthor=False)
 
 
 def environment() -> Mapping[str, str]:

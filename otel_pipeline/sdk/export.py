@@ -1,59 +1,157 @@
-"""The exporters of the three signals, by OpenTelemetry's names for them.
+"""Where telemetry goes: OTLP through the durable queue, or an exporter that ``OTEL_<SIGNAL>_EXPORTER`` names.
 
-``otlp`` is the one of the chosen protocol; every other name is looked up among OpenTelemetry's entry points, as its own
-configurator does.
+::
+
+    spans, logs ─► DurableSpanProcessor, DurableLogProcessor ─┐
+    metrics ─────► PeriodicExportingMetricReader ─────────────┴─► Queue ─► disk ─► Sender ─► OTLP
+
+Every other name is looked up among OpenTelemetry's entry points, as its own configurator does, and exports as the SDK
+does it.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util._importlib_metadata import entry_points
 
 from otel_pipeline import config
 from otel_pipeline.errors import SettingError
+from otel_pipeline.instrument.scope import SCOPE_NAME
+from otel_pipeline.queue import Queue, QueueSettings, Sender, SenderSettings, Signal
+from otel_pipeline.queue.exporters import DurableMetricExporter
+from otel_pipeline.queue.processors import DurableLogProcessor, DurableSpanProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
     from otel_pipeline.config import Settings
 
-_OTLP = {
-    ("traces", "http/protobuf"): ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTLPSpanExporter"),
-    ("metrics", "http/protobuf"): ("opentelemetry.exporter.otlp.proto.http.metric_exporter", "OTLPMetricExporter"),
-    ("logs", "http/protobuf"): ("opentelemetry.exporter.otlp.proto.http._log_exporter", "OTLPLogExporter"),
-    ("traces", "grpc"): ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "OTLPSpanExporter"),
-    ("metrics", "grpc"): ("opentelemetry.exporter.otlp.proto.grpc.metric_exporter", "OTLPMetricExporter"),
-    ("logs", "grpc"): ("opentelemetry.exporter.otlp.proto.grpc._log_exporter", "OTLPLogExporter"),
-}
+_log = logging.getLogger("otel_pipeline")
+_SIGNALS = {"traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
 
 
-def exporters(signal: str, settings: Settings) -> list[Any]:
-    """New exporters for ``signal`` (traces, metrics, logs); none where nothing is to be sent.
+@dataclass
+class Export:
+    """What to put into the providers, by ``settings``. The queue and its sender are made when something needs them."""
 
-    Raises SettingError for a name that nothing provides, or a protocol whose package is missing.
-    """
-    return [_exporter(signal, name, settings) for name in config.exporter_names(signal, settings)]
+    settings: Settings
+
+    @cached_property
+    def _queue(self) -> Queue:
+        folder = Path(self.settings.queue_dir) if self.settings.queue_dir else config.state_folder() / "queue"
+        return Queue.open(QueueSettings(folder), warn=_warn)
+
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(self._queue, sender_settings(self.settings, config.otlp_variables()), warn=_warn)
+
+    @property
+    def sender(self) -> Sender | None:
+        """The queue's sender, not started; None where nothing goes into the queue."""
+        return self._sender if "_queue" in self.__dict__ else None
+
+    def span_processors(self) -> list[SpanProcessor]:
+        """Run and stage spans are on disk when their end returns, others within 100 ms."""
+        return [
+            DurableSpanProcessor(self._queue, at_once=_ours)
+            if name == "otlp"
+            else BatchSpanProcessor(_named("traces", name))
+            for name in config.exporter_names("traces", self.settings)
+        ]
+
+    def log_processors(self) -> list[LogRecordProcessor]:
+        """Log events about runs are on disk when they are emitted, other records within 100 ms."""
+        return [
+            DurableLogProcessor(self._queue, at_once=_our_event)
+            if name == "otlp"
+            else BatchLogRecordProcessor(_named("logs", name))
+            for name in config.exporter_names("logs", self.settings)
+        ]
+
+    def metric_readers(self) -> list[MetricReader]:
+        """Metrics are collected on the SDK's interval (``OTEL_METRIC_EXPORT_INTERVAL``) and at exit."""
+        readers: list[MetricReader] = []
+        for name in config.exporter_names("metrics", self.settings):
+            exporter: Any = DurableMetricExporter(self._queue) if name == "otlp" else _named("metrics", name)
+            # An entry point of this group may be a reader itself (Prometheus's is).
+            readers.append(PeriodicExportingMetricReader(exporter) if hasattr(exporter, "export") else exporter)
+        return readers
 
 
-def _exporter(signal: str, name: str, settings: Settings) -> Any:
-    if name == "otlp":
-        return _otlp(signal, settings)
+def sender_settings(settings: Settings, variables: Mapping[str, str]) -> SenderSettings:
+    """``OTEL_EXPORTER_OTLP_*`` and our settings, as the sender takes them. Raises SettingError for what it cannot."""
+
+    def path(name: str) -> Path | None:
+        return Path(variables[name]) if variables.get(name) else None
+
+    endpoints = {
+        signal: variables[f"{name.upper()}_ENDPOINT"]
+        for name, signal in _SIGNALS.items()
+        if variables.get(f"{name.upper()}_ENDPOINT")
+    }
+    given = {
+        "endpoint": settings.endpoint,
+        "timeout_s": _seconds(variables.get("TIMEOUT")),
+        "compression": variables.get("COMPRESSION"),
+        "certificate": path("CERTIFICATE"),
+        "client_certificate": path("CLIENT_CERTIFICATE"),
+        "client_key": path("CLIENT_KEY"),
+        "proxy": variables.get("PROXY"),
+    }
+    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        return SenderSettings(
+            endpoints=endpoints,
+            protocol=settings.protocol,
+            headers=_headers(variables.get("HEADERS", "")),
+            exit_timeout_s=settings.exit_timeout,
+            **known,
+        )
+    except ValueError as error:
+        raise SettingError(f"OTEL_EXPORTER_OTLP_*: {error}") from None
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise SettingError(f"OTEL_EXPORTER_OTLP_TIMEOUT={text!r}: got {text!r}, want a number of seconds") from None
+
+
+def _headers(text: str) -> dict[str, str]:
+    """``key=value,key2=value2``, percent-encoded (W3C Baggage's format, as the OTLP exporter specification says)."""
+    pairs = (part.partition("=") for part in text.split(",") if "=" in part)
+    return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
+
+
+def _named(signal: str, name: str) -> Any:
     for entry in entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
         return entry.load()()
     known = sorted({entry.name for entry in entry_points(group=f"opentelemetry_{signal}_exporter")} | {"otlp", "none"})
     raise SettingError(f"OTEL_{signal.upper()}_EXPORTER={name!r}: nothing provides it; there are {', '.join(known)}")
 
 
-def _otlp(signal: str, settings: Settings) -> Any:
-    protocol = config.signal_protocol(signal, settings)
-    if (signal, protocol) not in _OTLP:
-        raise SettingError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: got {protocol!r}, want http/protobuf or grpc")
-    module, name = _OTLP[signal, protocol]
-    try:
-        kind = getattr(import_module(module), name)
-    except ImportError as error:
-        raise SettingError(
-            f"protocol={protocol!r} needs a package that is missing ({error.name}): pip install 'otel-pipeline[grpc]'"
-        ) from None
-    endpoint = config.signal_endpoint(signal, settings)
-    return kind(endpoint=endpoint) if endpoint else kind()
+def _ours(span: ReadableSpan) -> bool:
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name.startswith(SCOPE_NAME)
+
+
+def _our_event(record: ReadableLogRecord) -> bool:
+    return record.log_record.event_name is not None and record.log_record.event_name.startswith("pipeline.")
+
+
+def _warn(message: str) -> None:
+    _log.warning("otel_pipeline: %s", message)

@@ -49,12 +49,13 @@ class PlannedIdGenerator(IdGenerator):
         return self._random.getrandbits(count) or 1
 
 
-def install(provider: TracerProvider) -> None:
-    """Make ``provider`` know planned ids, also in the tracers that it has handed out."""
-    if isinstance(provider.id_generator, PlannedIdGenerator):
-        return
-    theirs = provider.id_generator
+def install(provider: TracerProvider) -> PlannedIdGenerator:
+    """Make ``provider`` know planned ids, also in the tracers that it has handed out; returns its id generator."""
+    theirs: IdGenerator = provider.id_generator
+    if isinstance(theirs, PlannedIdGenerator):
+        return theirs
     generator = PlannedIdGenerator(None if type(theirs) is RandomIdGenerator else theirs)
     provider.id_generator = generator  # type: ignore[assignment]
     for tracer in getattr(provider, "_tracers", {}).values():
         tracer.id_generator = generator
+    return generator

@@ -1,13 +1,10 @@
-"""The process's own metrics about its runs (``semconv/metrics.py``): what each ended run and stage adds.
-
-They have a meter provider of their own, apart from the user's: a forked child begins a new one at zero, since the
-counts it inherits are its parent's and would be exported twice.
-"""
+"""The process's own metrics about its runs (``semconv/metrics.py``): what each ended run and stage adds."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import Counter, Histogram
 
 from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.semconv import attributes as a
@@ -15,10 +12,9 @@ from otel_pipeline.semconv import metrics as m
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from opentelemetry.metrics import Counter, Histogram
-    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.metrics import Meter, MeterProvider
 
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.semconv.tables import Metric
@@ -27,13 +23,11 @@ _STATUSES = {"in": "in_", "out": "out", "failed": "failed", "dropped": "dropped"
 
 
 class RunMetrics:
-    """Counters and histograms on the provider that ``make_provider`` makes, a new one in each process."""
+    """The counters and histograms, on a meter of ``provider``."""
 
-    def __init__(self, make_provider: Callable[[], MeterProvider]) -> None:
-        self._make_provider = make_provider
-        self._pid = 0
-        self._provider: MeterProvider | None = None
-        self._instruments: dict[str, Counter | Histogram] = {}
+    def __init__(self, provider: MeterProvider) -> None:
+        meter = provider.get_meter(SCOPE_NAME, __version__)
+        self._instruments = {metric.name: _instrument(meter, metric) for metric in m.METRICS}
 
     def run_ended(self, run: Run) -> None:
         """Count a run."""
@@ -43,7 +37,8 @@ class RunMetrics:
 
     def stage_ended(self, stage: Stage) -> None:
         """Count a stage and its records."""
-        labels = {a.STAGE_NAME: stage.name} | ({a.PIPELINE_NAME: stage.pipeline} if stage.pipeline else {})
+        pipeline = {a.PIPELINE_NAME: stage.pipeline} if stage.pipeline else {}
+        labels = {a.STAGE_NAME: stage.name} | pipeline
         self._add(m.STAGE_DURATION, stage.duration, labels | {a.STAGE_RESULT: stage.result})
         self._add(m.STAGE_SELF_TIME, stage.self_time, labels)
         for status, name in _STATUSES.items():
@@ -52,40 +47,19 @@ class RunMetrics:
         for dataset in stage.datasets:
             if dataset.records is not None:
                 where = {a.DATASET_NAME: dataset.name, a.DATASET_OPERATION: dataset.operation}
-                pipeline = {a.PIPELINE_NAME: stage.pipeline} if stage.pipeline else {}
                 self._add(m.DATASET_RECORDS, dataset.records, where | pipeline)
 
-    def flush(self, timeout: float) -> bool:
-        """Export what was counted, in at most ``timeout`` seconds."""
-        if self._provider is None or self._pid != os.getpid():
-            return True
-        return self._provider.force_flush(timeout * 1000)
-
-    def shutdown(self, timeout: float) -> None:
-        """Export for the last time and stop."""
-        provider, self._provider = self._provider, None
-        if provider is not None and self._pid == os.getpid():
-            provider.shutdown(timeout * 1000)
-
     def _add(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._provider = self._make_provider()
-            self._instruments = {}
-        if self._provider is None:
-            return
-        instrument = self._instruments.get(metric.name)
-        if instrument is None:
-            instrument = self._instruments[metric.name] = self._make(self._provider, metric)
-        if metric.instrument == "histogram":
-            instrument.record(value, attributes)  # type: ignore[union-attr]
+        instrument = self._instruments[metric.name]
+        if isinstance(instrument, Histogram):
+            instrument.record(value, attributes)
         else:
-            instrument.add(value, attributes)  # type: ignore[union-attr]
+            instrument.add(value, attributes)
 
-    def _make(self, provider: MeterProvider, metric: Metric) -> Counter | Histogram:
-        meter = provider.get_meter(SCOPE_NAME, __version__)
-        if metric.instrument == "histogram":
-            return meter.create_histogram(
-                metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
-            )
-        return meter.create_counter(metric.name, metric.unit, metric.description)
+
+def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:
+    if metric.instrument == "histogram":
+        return meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+        )
+    return meter.create_counter(metric.name, metric.unit, metric.description)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's providers: those that the program has set already, else new ones that send by OTLP."""
+"""OpenTelemetry's providers: those that the program has set already, else new ones of ours."""
 
 from __future__ import annotations
 
@@ -7,71 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otel_pipeline.sdk import identity, sampler
-from otel_pipeline.sdk.export import exporters
+from otel_pipeline import config
+from otel_pipeline.sdk import forks, identity, sampler
+from otel_pipeline.sdk.export import Export
 from otel_pipeline.sdk.metrics import RunMetrics
 from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
     from otel_pipeline.config import Settings
+    from otel_pipeline.queue import Sender
 
 
 @dataclass(frozen=True)
 class Providers:
-    """The three providers, which of them are ``own`` (ours to flush and stop), and what counts runs."""
+    """The three providers, which of them are ``own`` (ours to flush and stop), and what hangs on them."""
 
     traces: TracerProvider
-    metrics: MeterProvider | None
-    logs: LoggerProvider | None
-    run_metrics: RunMetrics | None
+    metrics: MeterProvider
+    logs: LoggerProvider
+    run_metrics: RunMetrics
     ids: identity.PlannedIdGenerator
     own: tuple[Any, ...]
+    sender: Sender | None
     sends_logs: bool
 
 
 def make(settings: Settings, default_name: str) -> Providers:
     """Set what is not set. Raises SettingError for an exporter that does not exist."""
-    span_exporters, log_exporters = exporters("traces", settings), exporters("logs", settings)
+    export = Export(settings)
     resource = _resource(settings, default_name)
-    own: list[Any] = []
-
-    traces = trace.get_tracer_provider()
-    if not isinstance(traces, TracerProvider):
-        traces = TracerProvider(resource=resource, shutdown_on_exit=False)
-        trace.set_tracer_provider(traces)
-        own.append(traces)
-        for exporter in span_exporters:
-            traces.add_span_processor(BatchSpanProcessor(exporter))
-    identity.install(traces)
+    traces, own_traces = _traces(export, resource)
+    meters, own_meters = _metrics(export, resource)
+    logs, own_logs = _log_records(export, resource)
+    ids = identity.install(traces)
     sampler.install(traces, settings.stage_span_limit)
-
-    logs = _logs.get_logger_provider()
-    if not isinstance(logs, LoggerProvider):
-        logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
-        _logs.set_logger_provider(logs)
-        own.append(logs)
-        for exporter in log_exporters:
-            logs.add_log_record_processor(BatchLogRecordProcessor(exporter))
-
-    meters = metrics.get_meter_provider()
-    if not isinstance(meters, MeterProvider):
-        meters = _meter_provider(settings, resource)
-        metrics.set_meter_provider(meters)
-        own.append(meters)
-
-    # Its exporters are made in the process that counts: a forked child has its own (metrics.py).
-    sends = bool(exporters("metrics", settings))
-    run_metrics = RunMetrics(lambda: _meter_provider(settings, traces.resource)) if sends else None
-    ids = traces.id_generator
-    assert isinstance(ids, identity.PlannedIdGenerator)
-    return Providers(traces, meters, logs, run_metrics, ids, tuple(own), bool(log_exporters) or logs not in own)
+    own = tuple(provider for provider, ours in ((traces, own_traces), (meters, own_meters), (logs, own_logs)) if ours)
+    # A program that has a logger provider of its own has decided what to send of its logs.
+    sends_logs = own_logs and bool(config.exporter_names("logs", settings))
+    return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.sender, sends_logs)
 
 
 def rename(own: tuple[Any, ...], settings: Settings) -> None:
@@ -81,9 +58,36 @@ def rename(own: tuple[Any, ...], settings: Settings) -> None:
             provider._update_resource(Resource(_named(settings)))
 
 
-def _meter_provider(settings: Settings, resource: Resource) -> MeterProvider:
-    readers = [PeriodicExportingMetricReader(exporter) for exporter in exporters("metrics", settings)]
-    return MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+def _traces(export: Export, resource: Resource) -> tuple[TracerProvider, bool]:
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        return provider, False
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    for processor in export.span_processors():
+        provider.add_span_processor(processor)
+    trace.set_tracer_provider(provider)
+    return provider, True
+
+
+def _metrics(export: Export, resource: Resource) -> tuple[MeterProvider, bool]:
+    provider = metrics.get_meter_provider()
+    if isinstance(provider, MeterProvider):
+        return provider, False
+    provider = MeterProvider(export.metric_readers(), resource=resource, shutdown_on_exit=False)
+    forks.begin_at_zero(provider)
+    metrics.set_meter_provider(provider)
+    return provider, True
+
+
+def _log_records(export: Export, resource: Resource) -> tuple[LoggerProvider, bool]:
+    provider = _logs.get_logger_provider()
+    if isinstance(provider, LoggerProvider):
+        return provider, False
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    for processor in export.log_processors():
+        provider.add_log_record_processor(processor)
+    _logs.set_logger_provider(provider)
+    return provider, True
 
 
 def _resource(settings: Settings, default_name: str) -> Resource:

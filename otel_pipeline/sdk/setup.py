@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from otel_pipeline.config import Settings
     from otel_pipeline.instrument.run import Run
+    from otel_pipeline.queue import Sender
     from otel_pipeline.sdk.handover import Handover
-    from otel_pipeline.sdk.metrics import RunMetrics
 
 _log = logging.getLogger("otel_pipeline")
 
@@ -54,7 +54,7 @@ class Handle:
         self.meter_provider: MeterProvider | None = None
         self.logger_provider: LoggerProvider | None = None
         self._own: tuple[Any, ...] = ()
-        self._metrics: RunMetrics | None = None
+        self._sender: Sender | None = None
         self._lifecycle: Lifecycle | None = None
         self._handover: Handover | None = None
         self._script: Run | None = None
@@ -64,8 +64,12 @@ class Handle:
     def flush(self, timeout: float | None = None) -> bool:
         """Send what has ended until now, in at most ``timeout`` seconds (default: the exit timeout)."""
         seconds = self.settings.exit_timeout if timeout is None else timeout
-        done = [self._metrics.flush(seconds)] if self._metrics is not None else []
-        done += [bool(provider.force_flush(int(seconds * 1000))) for provider in self._own]
+        stored = self._store(seconds)
+        return stored and (self._sender is None or self._sender.flush(seconds))
+
+    def _store(self, seconds: float) -> bool:
+        """Have everything on disk; with another exporter than ours, sent."""
+        done = [bool(provider.force_flush(int(seconds * 1000))) for provider in self._own]
         return all(done)
 
     def shutdown(self) -> None:
@@ -78,11 +82,11 @@ class Handle:
             self._lifecycle.stop()
         registry.listen(None)
         logs.release()
-        if self._metrics is not None:
-            self._metrics.shutdown(self.settings.exit_timeout)
         for provider in self._own:
             with contextlib.suppress(Exception):
                 provider.shutdown()
+        if self._sender is not None:
+            self._sender.stop(self.settings.exit_timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +124,7 @@ def setup(
     exit_timeout: float | None = None,
     heartbeat_interval: float | None = None,
     stage_span_limit: int | None = None,
+    queue_dir: str | None = None,
     summary: str | None = None,
     **unknown: Any,
 ) -> Handle:
@@ -199,13 +204,13 @@ def _start(settings: Settings, *, launched: bool, by_main: bool) -> Handle:
     handle._handover = handover = script.continue_parent(environ, settings)
     made = providers.make(settings, script.script_name(settings))
     handle.tracer_provider, handle.meter_provider, handle.logger_provider = made.traces, made.metrics, made.logs
-    handle._own, handle._metrics = made.own, made.run_metrics
+    handle._own, handle._sender = made.own, made.sender
     shown = settings.summary == "always" or (settings.summary == "auto" and handover is None and _on_terminal())
     processor = KpiSpanProcessor(made.run_metrics, handover, print_summary if shown else None)
     made.traces.add_span_processor(processor)
     handle._lifecycle = Lifecycle(made.logs, handover, settings.heartbeat_interval)
     registry.listen(handle._lifecycle)
-    if settings.logs and made.logs is not None and made.sends_logs:
+    if settings.logs and made.sends_logs:
         logs.capture(made.logs)
     processes.follow(Passport, _child_ends)
     if settings.instrument and not launched:
@@ -213,6 +218,8 @@ def _start(settings: Settings, *, launched: bool, by_main: bool) -> Handle:
     _begin_script(handle, made, launched=launched, by_main=by_main)
     if not launched:
         _tell_parent(handle)
+    if made.sender is not None:
+        made.sender.start()
     # OpenTelemetry's providers would stop by themselves, in an order of their own and one by one.
     atexit.register(handle.shutdown)
     return handle
@@ -260,5 +267,6 @@ def _arrive(values: dict[str, Any] | None, variables: dict[str, str]) -> Passpor
 
 
 def _child_ends() -> None:
+    # Its queue is on disk then; the parent, or whoever comes next, delivers it.
     if _State.handle is not None:
-        _State.handle.flush()
+        _State.handle._store(_State.handle.settings.exit_timeout)
