@@ -269,6 +269,12 @@ def exporter_names(signal: str, settings: Settings, environ: Mapping[str, str] |
     return [name for name in names if name != "none"]
 
 
+def disabled_instrumentations(environ: Mapping[str, str] | None = None) -> set[str]:
+    """Names in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``; ``*`` means all."""
+    environ = os.environ if environ is None else environ
+    return {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+
+
 def otlp_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables ``OTEL_EXPORTER_OTLP_*`` without that prefix, and the proxy for the endpoint as ``PROXY``."""
     environ = os.environ if environ is None else environ

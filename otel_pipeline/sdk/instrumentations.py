@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
 from opentelemetry.util._importlib_metadata import entry_points
+
+from otel_pipeline import config
 
 _log = logging.getLogger("otel_pipeline")
 
@@ -17,7 +18,7 @@ REPLACED = ("logging",)
 
 def load() -> None:
     """Load each that ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` does not name and whose library is there."""
-    disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    disabled = config.disabled_instrumentations()
     for entry in entry_points(group="opentelemetry_instrumentor"):
         if "*" not in disabled and entry.name not in disabled and entry.name not in REPLACED:
             _load(entry)

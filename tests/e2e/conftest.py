@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            # One worker for all: each worker would start servers of its own.
+            item.add_marker(pytest.mark.xdist_group("servers"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -77,7 +77,7 @@ def test_a_run_is_one_trace_in_jaeger_found_by_pipeline_run_stage_and_error(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_prometheus_has_the_exact_counts_and_the_log_store_the_runs_logs(
+def test_prometheus_has_the_exact_counts_and_the_log_store_the_runs_logs(  # noqa: PLR0917 - fixtures
     way: str, environment: dict[str, str], service: str, jaeger: Jaeger, prometheus: Prometheus, logs: VictoriaLogs
 ) -> None:
     """Two runs: their records add up to the truth in Prometheus; each run's log record is found by its trace id."""
