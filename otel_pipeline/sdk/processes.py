@@ -1,6 +1,7 @@
-"""The context's way into processes that the program starts.
+"""The context's way into threads and processes that the program starts.
 
 =========================  =======================================================================================
+Thread, ThreadPoolExecutor the thread, or each task, begins in the context of the call that started or submitted it
 subprocess                 the carrier is added to the child's environment (``TRACEPARENT`` and whose run it is)
 multiprocessing            a *passport* on the ``Process``: a spawned child that unpickles it is set up like its parent
 Pool, ProcessPoolExecutor  each task carries the context of the call that submitted it
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
 from wrapt import register_post_import_hook
@@ -64,7 +66,9 @@ def follow(passport: Callable[[], object], child_ends: Callable[[], None]) -> No
     """Let the context go along. ``passport`` makes what a spawned child unpickles; ``child_ends`` flushes it."""
     if _undo:
         return
+    _replace(threading.Thread, "start", _start_thread)
     _replace(subprocess.Popen, "__init__", _popen)
+    register_post_import_hook(_follow_threads, "concurrent.futures.thread")
     register_post_import_hook(lambda module: _follow_processes(module, passport, child_ends), "multiprocessing.process")
     register_post_import_hook(_follow_pool, "multiprocessing.pool")
     register_post_import_hook(_follow_executor, "concurrent.futures.process")
@@ -81,6 +85,44 @@ def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callabl
     original = getattr(owner, name)
     _undo.append((owner, name, original))
     setattr(owner, name, wrap(original))
+
+
+def _start_thread(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def start(self: Any) -> Any:
+        context, run = current.get(), self.run
+
+        def run_here() -> Any:
+            del self.run  # ours, of the instance: it would keep the thread in a cycle
+            current.set(context)
+            return run()
+
+        # Of the instance, so that subclasses with a run() of their own are followed too.
+        self.run = run_here
+        return original(self)
+
+    return start
+
+
+def _follow_threads(module: ModuleType) -> None:
+    def submitting(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            context = current.get()
+
+            def task(*arguments: Any, **named: Any) -> Any:
+                outer = current.get()
+                current.set(context)
+                try:
+                    return fn(*arguments, **named)
+                finally:
+                    current.set(outer)
+
+            return original(self, task, *args, **kwargs)
+
+        return submit
+
+    _replace(module.ThreadPoolExecutor, "submit", submitting)
 
 
 def _popen(original: Callable[..., Any]) -> Callable[..., Any]:
