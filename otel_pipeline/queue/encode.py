@@ -13,25 +13,29 @@ becomes its `str`.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_pipeline.queue import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.sdk._logs import ReadableLogRecord
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanContext
+    from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
-__all__ = ["encode_logs", "encode_spans", "envelope"]
+__all__ = ["encode_logs", "encode_span", "encode_spans", "envelope"]
 
-_FLAGS_LOCAL: Final = 0x100
-_FLAGS_REMOTE: Final = 0x300
 _TIMES: Final = Struct("<BQBQ")
 _FLAGS: Final = Struct("<I")
+_LOCAL_BITS: Final = 0x100
+_REMOTE_BITS: Final = 0x300
+_LOCAL: Final = b"\x85\x01" + _FLAGS.pack(_LOCAL_BITS)
+_REMOTE: Final = b"\x85\x01" + _FLAGS.pack(_REMOTE_BITS)
+_KINDS: Final = tuple(b"\x30" + bytes((value + 1,)) for value in range(8))
+_STATUSES: Final = (b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02")
 
 
 def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
@@ -39,15 +43,20 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
 
     Raises whatever a malformed span makes it raise (`TypeError`, `ValueError`, `AttributeError`).
     """
-    return _grouped((span.resource, span.instrumentation_scope, span_message(span)) for span in spans)
+    return _grouped([(span.resource, span.instrumentation_scope, span_message(span)) for span in spans])
+
+
+def encode_span(span: ReadableSpan) -> bytes:
+    """`encode_spans` of one span, for the way that every run and stage takes while its caller waits."""
+    return envelope(span.resource, span.instrumentation_scope, (span_message(span),))
 
 
 def encode_logs(records: Iterable[ReadableLogRecord]) -> bytes:
     """A serialized `ExportLogsServiceRequest` of log records, grouped by resource and scope."""
-    return _grouped((record.resource, record.instrumentation_scope, log_message(record)) for record in records)
+    return _grouped([(record.resource, record.instrumentation_scope, log_message(record)) for record in records])
 
 
-def _grouped(items: Iterable[tuple[Resource, InstrumentationScope | None, bytes]]) -> bytes:
+def _grouped(items: list[tuple[Resource, InstrumentationScope | None, bytes]]) -> bytes:
     groups: dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, list[bytes]]] = {}
     for resource, scope, message in items:
         key = (id(resource), id(scope))
@@ -60,31 +69,43 @@ def _grouped(items: Iterable[tuple[Resource, InstrumentationScope | None, bytes]
 
 def envelope(resource: Resource, scope: InstrumentationScope | None, items: Sequence[bytes]) -> bytes:
     """One request that holds `items`, serialized `Span`, `LogRecord` or `Metric` messages of one scope."""
-    head, resource_tail, scope_head, scope_tail = _context(resource, scope)
-    body = [scope_head]
+    context = _context(resource, scope)
+    parts: list[bytes] = []
     for item in items:
-        body += (b"\x12", wire.varint(len(item)), item)
-    body.append(scope_tail)
-    inner = b"".join(body)
-    middle = b"\x12" + wire.varint(len(inner))
-    length = len(head) + len(middle) + len(inner) + len(resource_tail)
-    return b"".join((b"\x0a", wire.varint(length), head, middle, inner, resource_tail))
+        parts += (b"\x12", wire.varint(len(item)), item)
+    inner = context.inner_size + sum(map(len, parts))
+    middle = b"\x12" + wire.varint(inner)
+    outer = wire.varint(context.outer_size + len(middle) + inner)
+    return b"".join((b"\x0a", outer, context.head, middle, context.scope, *parts, context.tail))
 
 
-_contexts: dict[tuple[int, int], tuple[Any, Any, tuple[bytes, bytes, bytes, bytes]]] = {}
+class _Context:
+    """The bytes around the items of one resource and scope, and these objects, so that their ids stay theirs."""
+
+    __slots__ = ("head", "inner_size", "objects", "outer_size", "scope", "tail")
+
+    def __init__(self, resource: Resource, scope: InstrumentationScope | None) -> None:
+        self.objects = (resource, scope)
+        self.head = wire.delimited(b"\x0a", wire.attributes(b"\x0a", resource.attributes))
+        self.scope, scope_tail = _scope(scope)
+        resource_tail = wire.text(b"\x1a", resource.schema_url)
+        self.tail = scope_tail + resource_tail
+        self.inner_size = len(self.scope) + len(scope_tail)
+        self.outer_size = len(self.head) + len(resource_tail)
 
 
-def _context(resource: Resource, scope: InstrumentationScope | None) -> tuple[bytes, bytes, bytes, bytes]:
-    # The objects are kept beside their bytes, so that an id cannot come to mean another object.
-    entry = _contexts.get((id(resource), id(scope)))
-    if entry is None:
-        head = wire.delimited(b"\x0a", wire.attributes(b"\x0a", resource.attributes))
-        parts = (head, wire.text(b"\x1a", resource.schema_url), *_scope(scope))
-        entry = (resource, scope, parts)
+_contexts: dict[tuple[int, int], _Context] = {}
+
+
+def _context(resource: Resource, scope: InstrumentationScope | None) -> _Context:
+    key = (id(resource), id(scope))
+    context = _contexts.get(key)
+    if context is None:
+        context = _Context(resource, scope)
         if len(_contexts) >= 256:
             _contexts.clear()
-        _contexts[id(resource), id(scope)] = entry
-    return entry[2]
+        _contexts[key] = context
+    return context
 
 
 def _scope(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
@@ -98,47 +119,55 @@ def _scope(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
 
 def span_message(span: ReadableSpan) -> bytes:
     """A serialized `Span` message."""
-    context: Any = span.get_span_context()
+    try:
+        # The public properties copy events and links and wrap the attributes, at half the cost of the encoding.
+        context, attributes, events, links = span._context, span._attributes, span._events, span._links
+    except AttributeError:
+        context, attributes, events, links = span.get_span_context(), span.attributes, span.events, span.links
+    trace_id, span_id, _, _, trace_state, _ = cast("SpanContext", context)
     parent = span.parent
     name = span.name.encode("utf-8", "replace")
-    # The private mapping spares a proxy whose iteration would cost more than the encoding; the public one is the same.
-    attributes = getattr(span, "_attributes", None) or span.attributes
     parts = [
         b"\x0a\x10",
-        context.trace_id.to_bytes(16, "big"),
+        trace_id.to_bytes(16, "big"),
         b"\x12\x08",
-        context.span_id.to_bytes(8, "big"),
-        _trace_state(context) if context.trace_state else b"",
+        span_id.to_bytes(8, "big"),
+        _trace_state(trace_state) if trace_state else b"",
         b"\x22\x08" + parent.span_id.to_bytes(8, "big") if parent else b"",
         b"\x2a" + wire.varint(len(name)) + name if name else b"",
-        b"\x30" + wire.varint(span.kind.value + 1),
+        _KINDS[span.kind.value],
         _TIMES.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
         wire.attributes(b"\x4a", attributes),
+        _dropped(b"\x50", attributes),
+        _repeated(b"\x5a", b"\x60", events, _event),
+        _repeated(b"\x6a", b"\x70", links, _link),
+        _status(span.status),
+        _REMOTE if parent and parent.is_remote else _LOCAL,
     ]
-    _rare(parts, span)
-    parts.append(b"\x85\x01" + _FLAGS.pack(_FLAGS_REMOTE if parent and parent.is_remote else _FLAGS_LOCAL))
     return b"".join(parts)
 
 
-def _rare(parts: list[bytes], span: ReadableSpan) -> None:
-    """What most spans lack: dropped counts, events, links; and the status."""
-    if span.dropped_attributes:
-        parts.append(wire.number(b"\x50", span.dropped_attributes))
-    if events := span.events:
-        parts += [wire.delimited(b"\x5a", _event(event)) for event in events]
-    if span.dropped_events:
-        parts.append(wire.number(b"\x60", span.dropped_events))
-    if links := span.links:
-        parts += [wire.delimited(b"\x6a", _link(link)) for link in links]
-    if span.dropped_links:
-        parts.append(wire.number(b"\x70", span.dropped_links))
-    if (status := span.status) is not None:
-        body = wire.text(b"\x12", status.description) + wire.number(b"\x18", status.status_code.value)
-        parts.append(wire.delimited(b"\x7a", body))
+def _dropped(tag: bytes, bounded: Any) -> bytes:
+    return wire.number(tag, getattr(bounded, "dropped", 0))
 
 
-def _trace_state(context: SpanContext) -> bytes:
-    return wire.text(b"\x1a", ",".join([f"{key}={value}" for key, value in context.trace_state.items()]))
+def _repeated(tag: bytes, dropped_tag: bytes, items: Any, encode: Callable[[Any], bytes]) -> bytes:
+    if not items:
+        return _dropped(dropped_tag, items)
+    return b"".join([wire.delimited(tag, encode(item)) for item in items]) + _dropped(dropped_tag, items)
+
+
+def _status(status: Status | None) -> bytes:
+    if status is None:
+        return b""
+    if status.description is None and (code := status.status_code.value) < 3:
+        return _STATUSES[code]
+    body = wire.text(b"\x12", status.description) + wire.number(b"\x18", status.status_code.value)
+    return wire.delimited(b"\x7a", body)
+
+
+def _trace_state(state: TraceState) -> bytes:
+    return wire.text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()]))
 
 
 def _event(event: Event) -> bytes:
@@ -149,7 +178,7 @@ def _event(event: Event) -> bytes:
 def _link(link: Link) -> bytes:
     context = link.context
     ids = b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big")
-    flags = b"\x35" + _FLAGS.pack(_FLAGS_REMOTE if context.is_remote else _FLAGS_LOCAL)
+    flags = b"\x35" + _FLAGS.pack(_REMOTE_BITS if context.is_remote else _LOCAL_BITS)
     dropped = wire.number(b"\x28", link.dropped_attributes)
     return ids + wire.attributes(b"\x22", link.attributes) + dropped + flags
 

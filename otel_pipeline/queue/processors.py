@@ -11,7 +11,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 
 from otel_pipeline.queue.batch import Batcher
+from otel_pipeline.queue.encode import encode_span
 from otel_pipeline.queue.exporters import store_logs, store_spans
+from otel_pipeline.queue.format import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +42,12 @@ class DurableSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Store or gather one ended span."""
         if self._at_once(span):
-            store_spans(self._queue, (span,))
+            try:
+                payload = encode_span(span)
+            except Exception:  # noqa: BLE001 - counted on the slower way
+                store_spans(self._queue, (span,))
+            else:
+                self._queue.append(Signal.TRACES, payload)
         elif (context := span.get_span_context()) and context.trace_flags.sampled:
             self._batcher.add(span)
 

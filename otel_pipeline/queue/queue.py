@@ -55,6 +55,7 @@ class Queue:
         self._warn = warn or (lambda message: None)
         self._clock = clock
         self._warned: set[str] = set()
+        self._rotate_bytes = settings.rotate_bytes
         self._begin()
 
     @classmethod
@@ -121,7 +122,7 @@ class Queue:
         self.appended_bytes += len(data)
         if durable:
             segment.sync()
-        if segment.size >= self.settings.rotate_bytes:
+        if segment.size >= self._rotate_bytes:
             self._rotate(segment)
 
     def _next_segment(self) -> Segment:

@@ -53,7 +53,9 @@ class Segment:
     def append(self, data: bytes) -> None:
         """Add `data` in one write. Raises `OSError`, the file then being as long as before."""
         try:
-            _write(self._fd, data)
+            written = os.write(self._fd, data)
+            if written != len(data):
+                _write(self._fd, data[written:])
         except OSError:
             # A full disk takes a part; were it left, every record behind it would have to be searched for.
             os.ftruncate(self._fd, self.size)
@@ -75,9 +77,9 @@ class Segment:
 
 
 def _write(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    if written != len(data):
-        # The rest names the reason; it is taken back by the caller's truncation if it should succeed after all.
-        rest = os.write(fd, data[written:])
-        if written + rest != len(data):
-            raise OSError(errno.ENOSPC, f"wrote {written + rest} of {len(data)} bytes")
+    """Write all of `data`; after a part, another attempt raises the reason why it was a part."""
+    while data:
+        written = os.write(fd, data)
+        if written == 0:
+            raise OSError(errno.ENOSPC, "wrote nothing")
+        data = data[written:]

@@ -86,6 +86,10 @@ class Sender:
         """Start the thread; harmless when it runs. In a forked child it starts by itself with the first record."""
         self._wanted = True
         self._stopping = False
+        self._delivery.deadline = float("inf")
+        self._launch()
+
+    def _launch(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="otel-pipeline-sender", daemon=True)
             try:
@@ -109,12 +113,12 @@ class Sender:
         records of this process are left, which are then on the medium.
         """
         timeout = self.settings.exit_timeout_s if timeout_s is None else timeout_s
-        if timeout > 0 and self._thread is None and self._queue.appended_bytes > self._delivered:
-            self.start()
         self._delivery.deadline = self._clock() + timeout
         self._wanted = False
         self._stopping = True
         self._wake.set()
+        if timeout > 0 and self._queue.appended_bytes > self._delivered:
+            self._launch()
         if self._thread and timeout > 0:
             self._thread.join(timeout)
         complete = self._delivered >= self._queue.appended_bytes

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
-from opentelemetry.attributes import BoundedAttributes
-
 __all__ = ["any_value", "attributes", "delimited", "fields", "fixed64", "text", "varint"]
 
 VARINT: Final = 0
@@ -23,10 +21,10 @@ DELIMITED: Final = 2
 FIXED32: Final = 5
 
 _SMALL: Final = tuple(bytes((n,)) for n in range(128))
-_TWO: Final = tuple(bytes((n & 127 | 128, n >> 7)) for n in range(128, 16384))
 _U64: Final = Struct("<Q")
 _DOUBLE: Final = Struct("<d")
-_CACHE_LIMIT: Final = 4096
+_KEY_LIMIT: Final = 1024
+_PAIR_LIMIT: Final = 64
 _CACHED_LENGTH: Final = 64
 
 fixed64 = _U64.pack
@@ -46,7 +44,7 @@ def varint(number: int) -> bytes:
             raise ValueError(f"cannot encode {number} as an unsigned varint")
         return _SMALL[number]
     if number < 16384:
-        return _TWO[number - 128]
+        return bytes((number & 127 | 128, number >> 7))
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -79,28 +77,73 @@ def attributes(tag: bytes, values: Mapping[str, Any] | None) -> bytes:
     """Repeated `KeyValue` fields under `tag`, in the mapping's order; a value that OTLP cannot hold is left out."""
     if not values:
         return b""
-    # Iterating a BoundedAttributes goes through Python-level views, which cost more than the encoding.
-    plain = values._dict if type(values) is BoundedAttributes else values
-    out = []
-    for key, value in plain.items():
-        cached = _pairs.get((tag, key, value)) if type(value) is str else None
-        out.append(cached or _pair(tag, key, value))
+    out: list[bytes] = []
+    # The SDK's mapping iterates through Python-level views, which cost more than the encoding; its dict is the same.
+    for key, value in getattr(values, "_dict", values).items():
+        known = _keys.get(key) or _key(key)
+        kind = type(value)
+        if kind is str:
+            pair = known.pairs.get(value) or _pair(known, value)
+        elif kind is int and 0 <= value < 2097152:
+            pair = known.small_int(value)
+        elif kind is float:
+            pair = known.float_head + double(value)
+        else:
+            pair = _pair(known, value)
+        if pair:
+            out += (tag, pair)
     return b"".join(out)
 
 
-_pairs: dict[tuple[bytes, str, str], bytes] = {}
+class _Key:
+    """The encoded `key` of a `KeyValue`, and what can be prepared of the pairs that it will be in.
+
+    `pairs` keeps those with short texts, most of which repeat from span to span; the heads are all of a pair but the
+    number.
+    """
+
+    __slots__ = ("float_head", "head", "int_heads", "pairs")
+
+    def __init__(self, key: str) -> None:
+        self.head = delimited(b"\x0a", str(key).encode("utf-8", "replace")) + b"\x12"
+        self.pairs: dict[str, bytes] = {}
+        self.float_head = self._before(9) + b"\x21"
+        self.int_heads = [self._before(1 + size) + b"\x18" for size in (1, 2, 3)]
+
+    def _before(self, size: int) -> bytes:
+        return varint(len(self.head) + 1 + size) + self.head + varint(size)
+
+    def small_int(self, value: int) -> bytes:
+        """The pair with an integer of 0 ≤ value < 2²¹, the sizes of most counts."""
+        if value < 128:
+            return self.int_heads[0] + _SMALL[value]
+        if value < 16384:
+            return self.int_heads[1] + bytes((value & 127 | 128, value >> 7))
+        return self.int_heads[2] + bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
 
 
-def _pair(tag: bytes, key: str, value: Any) -> bytes:
+_keys: dict[str, _Key] = {}
+
+
+def _key(key: str) -> _Key:
+    if len(_keys) >= _KEY_LIMIT:
+        _keys.clear()
+    _keys[key] = known = _Key(key)
+    return known
+
+
+def _pair(known: _Key, value: Any) -> bytes:
+    """A `KeyValue` with its length; nothing for a value that cannot be encoded."""
     try:
-        body = delimited(b"\x0a", key.encode("utf-8", "replace")) + delimited(b"\x12", any_value(value))
-    except (ValueError, OverflowError, TypeError):
+        encoded = any_value(value)
+    except (ValueError, TypeError):
         return b""
-    pair = delimited(tag, body)
+    body = known.head + varint(len(encoded)) + encoded
+    pair = varint(len(body)) + body
     if type(value) is str and len(value) <= _CACHED_LENGTH:
-        if len(_pairs) >= _CACHE_LIMIT:
-            _pairs.clear()
-        _pairs[tag, key, value] = pair
+        if len(known.pairs) >= _PAIR_LIMIT:
+            known.pairs.clear()
+        known.pairs[value] = pair
     return pair
 
 
@@ -139,6 +182,8 @@ def _boolean(value: bool) -> bytes:
 
 
 def _integer(value: int) -> bytes:
+    if 0 <= value < 128:
+        return b"\x18" + _SMALL[value]
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"cannot encode {value}: OTLP integers have 64 bits")
     return b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
