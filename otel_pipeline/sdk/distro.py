@@ -18,7 +18,9 @@ class PipelineDistro(BaseDistro):  # type: ignore[misc]
 
     def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
         """See BaseDistro."""
-        if entry_point.name not in REPLACED:
+        handle = current_handle()
+        wanted = handle is None or handle.settings.instrument
+        if wanted and entry_point.name not in REPLACED:
             super().load_instrumentor(entry_point, **kwargs)
 
 

@@ -6,12 +6,15 @@ reader can tell that the run was lost (contract §1).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from otel_pipeline import model
 from otel_pipeline.instrument import registry, results
@@ -37,18 +40,32 @@ class Lifecycle:
         self._beats = 0
         self._pid = 0
         self._stop = threading.Event()
+        self._lock = threading.Lock()
 
     def run_started(self, run: Run) -> None:
         """A run has started."""
-        if run.remote and self._handover is not None:
-            self._handover.run_started(run.name, attempt=run.attempt)
-        self._emit(events.RUN_STARTED, run, f"{run.key}-started")
-        self._beat_from_now_on()
+        with _harmless():
+            if run.remote and self._handover is not None:
+                self._handover.run_started(run.name, attempt=run.attempt)
+            self._emit(events.RUN_STARTED, run, f"{run.key}-started")
+            self._beat_from_now_on()
 
     def run_ended(self, run: Run) -> None:
         """A run has ended."""
         if run.remote and self._handover is not None:
-            self._handover.run_ended(_ended(run), _exception(run), run.attributes)
+            with _harmless():
+                self._handover.run_ended(_ended(run), _exception(run), run.attributes)
+
+    def every(self, interval: float) -> None:
+        """Another interval of heartbeats, in seconds; 0 for none."""
+        if interval == self._interval:
+            return
+        self._interval = interval
+        with self._lock:
+            self._stop.set()
+            self._pid = 0
+        if registry.open_runs() or self._waiting():
+            self._beat_from_now_on()
 
     def stop(self) -> None:
         """No more heartbeats."""
@@ -57,17 +74,25 @@ class Lifecycle:
     def _beat_from_now_on(self) -> None:
         if self._interval <= 0 or self._logger is None or self._pid == os.getpid():
             return
-        self._pid = os.getpid()  # a forked child has no thread of its parent
-        self._stop = threading.Event()
-        threading.Thread(target=self._beat, args=(self._stop,), name="otel_pipeline heartbeat", daemon=True).start()
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()  # a forked child has no thread of its parent
+            self._stop = stop = threading.Event()
+        threading.Thread(target=self._beat, args=(stop,), name="otel_pipeline heartbeat", daemon=True).start()
 
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(self._interval):
-            script = registry.script()
-            waiting = [script] if script is not None and not script.taken and script.pid == os.getpid() else []
-            for run in registry.open_runs() + waiting:
+            for run in registry.open_runs() + self._waiting():
                 self._beats += 1
-                self._emit(events.RUN_HEARTBEAT, run, f"{run.key}-{self._beats}")
+                with _harmless():
+                    self._emit(events.RUN_HEARTBEAT, run, f"{run.key}-{self._beats}")
+
+    def _waiting(self) -> list[Run]:
+        """The script's run, while no pipeline has taken it over."""
+        script = registry.script()
+        waits = script is not None and not (script.taken or script.remote) and script.pid == os.getpid()
+        return [script] if script is not None and waits else []
 
     def _emit(self, event: str, run: Run, uid: str) -> None:
         if self._logger is None:
@@ -81,7 +106,7 @@ class Lifecycle:
         self._logger.emit(
             LogRecord(
                 timestamp=time.time_ns(),
-                context=run.inner,
+                context=_context(run),
                 severity_number=SeverityNumber.INFO,
                 severity_text="INFO",
                 event_name=event,
@@ -89,6 +114,18 @@ class Lifecycle:
                 body=body or None,
             )
         )
+
+
+def _context(run: Run) -> Context:
+    """The run's: the span of a script's run is made at its end, its identity is known before."""
+    if run.inner is not None or run.identity is None:
+        return run.inner or Context()
+    return set_span_in_context(NonRecordingSpan(run.identity), Context())
+
+
+def _harmless() -> contextlib.suppress:
+    # In the user's ``with pipeline``: a log processor of somebody's that raises must not raise there.
+    return contextlib.suppress(Exception)
 
 
 def _ended(run: Run) -> model.Run:

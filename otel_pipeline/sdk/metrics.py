@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram
 
 from otel_pipeline.instrument.scope import SCOPE_NAME
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.tables import Metric
 
 _STATUSES = {"in": "in_", "out": "out", "failed": "failed", "dropped": "dropped", "duplicate": "duplicate"}
+# Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
+_NOWHERE = Context()
 
 
 class RunMetrics:
@@ -52,9 +55,9 @@ class RunMetrics:
     def _add(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
         instrument = self._instruments[metric.name]
         if isinstance(instrument, Histogram):
-            instrument.record(value, attributes)
+            instrument.record(value, attributes, _NOWHERE)
         else:
-            instrument.add(value, attributes)
+            instrument.add(value, attributes, _NOWHERE)
 
 
 def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:

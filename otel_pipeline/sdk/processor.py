@@ -11,6 +11,7 @@ It can be added to any SDK ``TracerProvider``. It never raises: a fault of ours 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,16 +47,17 @@ class KpiSpanProcessor(SpanProcessor):
     ) -> None:
         self._metrics = metrics
         self._handover = handover
-        self._summarise = summarise
+        self.summarise = summarise
         self._stages: dict[str, list[Stage]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Tells the parent which stage is open, so that it can say where a lost run was."""
         if self._handover is None or not _ours(span):
             return
-        name = (span.attributes or {}).get(a.STAGE_NAME)
-        if name is not None and span.context is not None:
-            self._handover.stage_started(f"{span.context.span_id:016x}", str(name))
+        with contextlib.suppress(Exception):
+            name = (span.attributes or {}).get(a.STAGE_NAME)
+            if name is not None and span.context is not None:
+                self._handover.stage_started(f"{span.context.span_id:016x}", str(name))
 
     def on_end(self, span: ReadableSpan) -> None:
         """Reads it, if it is one of ours."""
@@ -68,7 +70,8 @@ class KpiSpanProcessor(SpanProcessor):
             elif (run := run_of(read)) is not None:
                 self._run_ended(run)
         except Exception as error:  # noqa: BLE001 - see the module: never into the pipeline
-            say_once("processor", f"otel_pipeline: cannot read span {span.name!r:.80}: {error!r:.200}")
+            with contextlib.suppress(Exception):  # a handler of the user's logging may raise
+                say_once("processor", f"otel_pipeline: cannot read span {span.name!r:.80}: {error!r:.200}")
 
     def stages_of(self, run_id: str) -> tuple[Stage, ...]:
         """The ended stages of a run that is still open."""
@@ -79,7 +82,7 @@ class KpiSpanProcessor(SpanProcessor):
             self._metrics.stage_ended(stage)
         if self._handover is not None:
             self._handover.stage_ended(stage)
-        if stage.run_id is None or self._summarise is None:
+        if stage.run_id is None or self.summarise is None:
             return
         if stage.run_id not in self._stages and len(self._stages) >= _MOST_RUNS:
             self._stages.pop(next(iter(self._stages)))
@@ -91,8 +94,15 @@ class KpiSpanProcessor(SpanProcessor):
         stages = self._stages.pop(run.run_id, [])
         if self._metrics is not None:
             self._metrics.run_ended(run)
-        if self._summarise is not None:
-            self._summarise(run, stages)
+        if self.summarise is not None:
+            self.summarise(run, stages)
+
+
+def to_be_shown(summary: str, *, under_parent: bool) -> bool:
+    """Whether this process prints summaries, by the setting; under ``otel-pipeline run`` the parent does."""
+    if summary == "auto":
+        return not under_parent and sys.stderr is not None and sys.stderr.isatty()
+    return summary == "always"
 
 
 def print_summary(run: Run, stages: Sequence[Stage]) -> None:

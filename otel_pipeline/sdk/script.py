@@ -11,7 +11,7 @@ Its identity is in the context of the main thread from the start, so that whatev
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span
@@ -21,6 +21,7 @@ from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.context import from_carrier, inside
 from otel_pipeline.instrument.naming import name_from
 from otel_pipeline.instrument.run import Run
+from otel_pipeline.sdk import exits
 from otel_pipeline.sdk.handover import Handover
 
 if TYPE_CHECKING:
@@ -79,58 +80,33 @@ def start(settings: Settings, ids: PlannedIdGenerator) -> Run:
     run.above = above
     registry.set_script(run, None)
     _attach(run, above)
-    _watch_exit()
+    exits.watch()
     return run
 
 
 def end(run: Run, error: BaseException | None) -> None:
     """Make the span of a script's run that no pipeline took over.
 
-    What ended the program is ``error``, else the exception that Python has reported, else what ``sys.exit`` was told.
-    ``raise SystemExit(3)`` without ``sys.exit`` leaves no trace in the process: only ``otel-pipeline run`` sees that.
+    What ended the program is ``error``, else the exception that Python has reported, else what ``sys.exit`` was told
+    (exits.py).
     """
-    error = error or getattr(sys, "last_value", None) or _exit_seen()
+    error = error or getattr(sys, "last_value", None) or exits.seen()
     run.begin(run.above or context_api.Context())
     run.leave(None)
     run.end(error)
-
-
-class _Exit:
-    error: SystemExit | None = None
-
-
-def _watch_exit() -> None:
-    original = sys.exit
-
-    def exit(status: object = None, /) -> NoReturn:
-        try:
-            original(status)  # type: ignore[arg-type]
-        except SystemExit as error:
-            _Exit.error = error
-            raise
-        raise AssertionError("sys.exit came back")
-
-    sys.exit = exit
-
-
-def _exit_seen() -> SystemExit | None:
-    """The last ``sys.exit``, unless it was caught before it reached the script's own module."""
-    trace = _Exit.error.__traceback__ if _Exit.error is not None else None
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_name == "<module>" and trace.tb_frame.f_globals.get("__name__") == "__main__":
-            return _Exit.error
-        trace = trace.tb_next
-    return None
 
 
 def wanted(settings: Settings, *, launched: bool, by_main: bool) -> bool:
     """Whether this process is a script whose whole is a run."""
     if settings.script_run != "auto":
         return settings.script_run == "true"
-    if not (launched or by_main) or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+    if not (launched or by_main) or _interactive():
         return False
     return script_name(settings) not in SERVERS
+
+
+def _interactive() -> bool:
+    return bool(sys.flags.interactive) or hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def _attach(run: Run, above: Context) -> None:

@@ -1,0 +1,1 @@
+"""The SDK room, mostly tried in real processes with a receiver behind them."""
