@@ -74,7 +74,7 @@ def carrier(context: Context | None = None) -> dict[str, str]:
     variables = {key.upper(): value for key, value in found.items()}
     frame = cast("Frame | None", context.get(FRAME_KEY))
     if variables and frame is not None and frame.run is not None:
-        variables[PARENT_RUN] = f"{frame.run.id}:{quote(frame.run.name)}"
+        variables[PARENT_RUN] = f"{quote(frame.run.id)}:{quote(frame.run.name)}"
     return variables
 
 
@@ -83,4 +83,4 @@ def from_carrier(variables: Mapping[str, str]) -> tuple[Context, str | None, str
     found = {key.lower(): variables[key] for key in (TRACEPARENT, TRACESTATE) if key in variables}
     context = _propagator.extract(found, Context())
     run_id, _, name = variables.get(PARENT_RUN, "").partition(":")
-    return context, run_id or None, unquote(name) or None
+    return context, unquote(run_id) or None, unquote(name) or None

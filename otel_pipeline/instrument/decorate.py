@@ -9,13 +9,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from otel_pipeline.errors import UsageError
-from otel_pipeline.instrument import lazy, registry
+from otel_pipeline.instrument import lazy
 from otel_pipeline.instrument.context import FRAME_KEY, current
+from otel_pipeline.instrument.records import attributes_from
 from otel_pipeline.instrument.run import Run
+from otel_pipeline.instrument.scope import Scope
 from otel_pipeline.instrument.stage import Stage
 from otel_pipeline.semconv.attributes import STAGE_KINDS
 
@@ -35,7 +38,7 @@ class _Opens(Generic[S]):
 
     def __init__(self, name: str | None, attributes: Mapping[str, AttributeValue] | None) -> None:
         self._name = name
-        self._attributes = dict(attributes) if attributes else None
+        self._attributes = attributes_from(attributes, self._what)
         self._open: list[S] = []
 
     def open(self, name: str) -> S:
@@ -43,26 +46,28 @@ class _Opens(Generic[S]):
         raise NotImplementedError
 
     def __call__(self, function: F) -> F:
-        if not callable(function):
+        if isinstance(function, (staticmethod, classmethod)):
+            return cast("F", type(function)(self(function.__func__)))
+        if not callable(function) or isinstance(function, type):
             raise UsageError(f"{self._what} decorates a function or is a context manager; got {function!r:.80}")
-        name = self._name or str(getattr(function, "__name__", type(function).__name__))
-        return cast("F", _wrap(self, name, function))
+        return cast("F", _wrap(self, self._name or _name_of(function), function))
 
     def __enter__(self) -> S:
         if self._name is None:
             raise UsageError(f"`with {self._what}()` needs a name: {self._what}('name')")
         scope = self.open(self._name)
-        self._open.append(scope)
         scope.__enter__()
+        self._open.append(scope)
         return scope
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The block that ends is the one whose scope is current here; one object may serve several threads or tasks.
-        frame = current.get().get(FRAME_KEY)
-        at = next((i for i in range(len(self._open) - 1, -1, -1) if self._open[i] is frame), -1)
-        self._open.pop(at).__exit__(kind, error, trace)
+        scope = _ending(list(self._open), current.get().get(FRAME_KEY))
+        if scope is not None:
+            self._open.remove(scope)
+            scope.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> S:
         return self.__enter__()
@@ -82,21 +87,8 @@ class _Pipeline(_Opens[Run]):
         self._attempt = attempt
 
     def open(self, name: str) -> Run:
-        above, script = current.get().get(FRAME_KEY), registry.script()
-        if script is None or (above is not None and above is not script):
-            return Run(name, self._attributes, id=self._run_id, attempt=self._attempt)
-        # The first pipeline of a script is the script's run, with its identity and owner; later ones are runs of their
-        # own, in traces of their own unless the script itself was started within one.
-        taken = registry.take_script()
-        run = Run(
-            name,
-            self._attributes,
-            id=self._run_id or (taken.id if taken else None),
-            attempt=self._attempt,
-            identity_=taken.identity if taken else None,
-            remote=bool(taken and taken.remote),
-        )
-        run.above = script.above
+        run = Run(name, self._attributes, id=self._run_id, attempt=self._attempt)
+        run.claims = run.id if self._run_id else ""
         return run
 
 
@@ -115,6 +107,29 @@ class _Stage(_Opens[Stage]):
         return Stage(name, self._attributes, kind=kind, reconcile=self._reconcile)
 
 
+def _ending(candidates: list[S], frame: object) -> S | None:
+    """Which of the scopes that one object has opened ends now: the current one, where none of our rules is broken.
+
+    Else one of this thread that is not around the current code (of a generator that is collected here), else the
+    innermost that is.
+    """
+    around: list[S] = []
+    while isinstance(frame, Scope):
+        if any(each is frame for each in candidates):
+            around.append(cast("S", frame))
+            if len(around) == 1 and frame is current.get().get(FRAME_KEY):
+                return around[0]
+        frame = frame._before.get(FRAME_KEY) if frame._before is not None else None
+    elsewhere = [each for each in candidates if each not in around and each.thread == get_ident()]
+    return next(iter(elsewhere[-1:] + around + candidates[-1:]), None)
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
 # --- the wrappers, one per kind of function -------------------------------------------------------------------------
 
 
@@ -127,8 +142,9 @@ def _wrap(opens: _Opens[Any], name: str, function: Callable[..., Any]) -> Callab
 
         @functools.wraps(function)
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            with opens.open(name):
-                return await function(*args, **kwargs)
+            with opens.open(name) as scope:
+                result = await function(*args, **kwargs)
+                return result if type(result) not in _HANDED_OUT else _handed_out(scope, result)
 
         return coroutine
 
@@ -144,7 +160,8 @@ def _wrap(opens: _Opens[Any], name: str, function: Callable[..., Any]) -> Callab
 def _wrap_lazy(opens: _Opens[Any], name: str, function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return kind(opens.open(name), function(*args, **kwargs), current.get())
+        generator = function(*args, **kwargs)  # first: the arguments may be wrong
+        return lazy.called(opens.open(name), generator, current.get(), kind)
 
     return wrapper
 
@@ -165,28 +182,29 @@ def _handed_out(scope: Run | Stage, result: Any) -> Any:
             lazy.extend(scope, result)
         return result
     if isinstance(result, GeneratorType):
-        return lazy.resume(scope, result)
+        return lazy.begun(scope, result, lazy.LazyIterator)
     if isinstance(result, AsyncGeneratorType):
-        return lazy.resume_async(scope, result)
+        return lazy.begun(scope, result, lazy.LazyAsyncIterator)
     scope.outlives = True
     return _awaited(scope, result)
 
 
 async def _awaited(scope: Run | Stage, coroutine: Any) -> Any:
-    outer = current.get()
-    current.set(scope.inner)  # type: ignore[arg-type]
-    covers = scope.enter(outer.get(FRAME_KEY))  # type: ignore[arg-type]
-    try:
+    scope.outlives = False
+    with _Resumed(scope):
         result = await coroutine
-    except BaseException as error:
-        scope.leave(covers)
-        current.set(outer)
-        scope.end(error)
-        raise
-    scope.leave(covers)
-    current.set(outer)
-    scope.end(None)
-    return result
+        return result if type(result) not in _HANDED_OUT else _handed_out(scope, result)
+
+
+class _Resumed:
+    def __init__(self, scope: Run | Stage) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._scope.resume()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._scope.__exit__(*exception)
 
 
 # --- the public names -----------------------------------------------------------------------------------------------
@@ -222,7 +240,7 @@ def pipeline(
 
     Raises UsageError when it is used as neither.
     """
-    if callable(name):
+    if _is_decorated(name):
         return _Pipeline(None, None, None, 1)(name)
     _check_name("pipeline", name)
     return _Pipeline(name, attributes, run_id, attempt)
@@ -260,12 +278,16 @@ def stage(
 
     Raises UsageError for an unknown ``kind``, or when it is used as neither.
     """
-    if callable(name):
+    if _is_decorated(name):
         return _Stage(None, None, None, False)(name)
     _check_name("stage", name)
     if kind is not None and kind not in STAGE_KINDS:
         raise UsageError(f"stage kind={kind!r} is unknown; use one of {', '.join(STAGE_KINDS)}")
     return _Stage(name, attributes, kind, reconcile)
+
+
+def _is_decorated(name: object) -> bool:
+    return callable(name) or isinstance(name, (staticmethod, classmethod))
 
 
 def _check_name(what: str, name: object) -> None:

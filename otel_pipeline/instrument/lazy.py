@@ -7,6 +7,8 @@ Each pull is a *step*. Around each step, and only there, the stage's context is 
 
 so nothing leaks into the consumer between two pulls, no context token lives across a yield, and a record costs one swap
 and two clock readings. ``__next__`` is written out, without calls of ours, because it runs once per record.
+
+A stage that the body holds open across a yield (``with stage("connect"): yield row``) is *held*, not busy, meanwhile.
 """
 
 from __future__ import annotations
@@ -14,50 +16,64 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from threading import get_ident
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.context import FRAME_KEY, current
+from otel_pipeline.instrument.frame import Frame
+from otel_pipeline.instrument.records import CountsItself
+from otel_pipeline.instrument.run import Run
+from otel_pipeline.instrument.scope import Scope
 from otel_pipeline.instrument.stage import Stage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from otel_pipeline.instrument.frame import Frame
-    from otel_pipeline.instrument.run import Run
-
 T = TypeVar("T")
-_Step = tuple["Context", "Frame | None", "Frame | None"]
+_Step = tuple["Context", Frame | None, Frame | None]
 
 
-class _Lazy:
+class _Lazy(CountsItself):
     """What the synchronous and the asynchronous wrapper share: the life of their scope."""
 
-    __slots__ = ("__weakref__", "_consumer", "_done", "_inner", "_outer", "_waiting", "scope")
+    __slots__ = ("__weakref__", "_consumer", "_done", "_held", "_inner", "_outer", "_waiting", "scope")
+
+    _awaits: ClassVar[bool] = False
 
     def __init__(self, scope: Stage | Run, outer: Context) -> None:
         self.scope = scope
         self._outer = outer  # at the call: decides the parent
         self._inner: Context | None = None
         self._consumer: Frame | None = None
-        self._done = False
+        self._done = False  # the generator has ended, and with it the scope
+        self._held: tuple[Frame, ...] = ()
         self._waiting: tuple[Run, int] | None = None
-        if isinstance(scope, Stage):
-            scope.lazy = True
-            run = getattr(outer.get(FRAME_KEY), "run", None)
-            if run is not None:
-                run.not_started[key := id(self)] = scope.name
-                self._waiting = (run, key)
 
-    def _start(self) -> Context:
+    def _called(self) -> None:
+        if isinstance(self.scope, Run):
+            self.scope.outlives = True
+            return
+        self.scope.lazy = True
+        run = getattr(self._outer.get(FRAME_KEY), "run", None)
+        if isinstance(run, Run):
+            self._waiting = (run, run.waiting(self.scope.name))
+
+    def _begun(self) -> None:
+        # The call that returned the generator began its scope; what starts anew later hangs where the scope does.
+        self._inner, self.scope.outlives = self.scope.inner, True
+        self._outer = self.scope._before or self._outer
+        if isinstance(self.scope, Stage):
+            self.scope.lazy = True
+
+    def _start(self) -> None:
         """The first pull: begin the scope. Later, only where the run has ended meanwhile: begin a late one."""
+        late = self.scope.ended
         if self._waiting is not None:
-            run, key = self._waiting
-            run.not_started.pop(key, None)
-            self._waiting = None
+            run, number = self._waiting
             late = run.ended
-        else:
-            late = self.scope.ended
+            if not late:
+                run.not_started.pop(number, None)
+            self._waiting = None
         if late and isinstance(self.scope, Stage):
             self.scope = self.scope.again()
             self.scope.lazy = self.scope.late = True
@@ -66,8 +82,12 @@ class _Lazy:
                 f"otel_pipeline: stage {self.scope.name!r} was pulled from after its run had ended; "
                 "what it yields from now on is counted on a stage marked late",
             )
-        self._inner = inner = self.scope.begin(self._outer)
-        return inner
+        self._inner = self.scope.begin(self._outer)
+
+    def _passed(self) -> bool:
+        """Whether the generator goes on without us: it has ended, its run has, or it is executing at this moment."""
+        scope = self.scope
+        return self._done or bool(scope.entered) or (scope.ended and not isinstance(scope, Stage))
 
     def _edge(self, consumer: Frame) -> None:
         self._consumer = consumer
@@ -76,10 +96,14 @@ class _Lazy:
 
     def _enter(self) -> _Step:
         outer = current.get()
-        inner = self._start() if self._inner is None or self.scope.ended else self._inner
+        if self._inner is None or self.scope.ended:
+            self._start()
         consumer: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
-        current.set(inner)
-        return outer, consumer, self.scope.enter(consumer)
+        current.set(self._inner)  # type: ignore[arg-type]
+        covers = self.scope.enter(consumer)
+        if self._held:
+            self._resume()
+        return outer, consumer, covers
 
     def _leave(self, step: _Step) -> None:
         outer, consumer, covers = step
@@ -93,25 +117,70 @@ class _Lazy:
 
     def _yielded(self, step: _Step) -> None:
         self._leave(step)
+        self._hold(self.scope.left)
         self.scope.yielded += 1
         if step[1] is not None:
             step[1].pulled += 1
 
-    def _raised(self, step: _Step, error: BaseException) -> None:
+    def _raised(self, step: _Step, error: BaseException, running: bool) -> None:
+        here = current.get()
         self._leave(step)
+        if self._awaits and isinstance(error, GeneratorExit) and self._reached(here) is None:
+            current.set(here)  # closed from elsewhere (a task that is collected): that context is none of ours
+        if running:
+            return  # another thread or task is inside the generator: this call was refused, nothing has ended
         self._done = True
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             self.scope.end(None, exhausted=True)
+        elif isinstance(error, GeneratorExit):
+            self.scope.end(None, exhausted=False)
         else:
             self.scope.end(error)
 
-    def _closed(self) -> None:
-        if not self._done:
-            self._done = True
-            self.scope.end(None, exhausted=False)
+    def _never_begun(self, error: BaseException | None) -> None:
+        """Closed before the first pull: the generator is over, and there was no stage."""
+        self._done = True
+        for run in self.scope.ends:
+            run.end(error)
+
+    def _reached(self, inner: Context) -> list[Frame] | None:
+        """The frames between the current one and the scope, the scope's child last; ``None`` where it is not above."""
+        found: list[Frame] = []
+        frame: object = inner.get(FRAME_KEY)
+        while frame is not self.scope:
+            if not isinstance(frame, Scope):
+                return None
+            found.append(frame)
+            frame = frame._covers
+        return found
+
+    def _hold(self, now: int) -> None:
+        # Not busy while the consumer is: those that the body holds open, innermost first.
+        held = self._reached(self._inner) if self.scope.below and self._inner is not None else None
+        self._held = tuple(held or ())
+        for frame in self._held:
+            frame.pause(now)
+
+    def _resume(self) -> None:
+        scope = self.scope
+        for frame in self._held:
+            frame.go_on(scope.entered, scope.thread)
+        self._held = ()
+
+    def _drop(self) -> None:
+        raise NotImplementedError
 
     def __del__(self) -> None:
-        if not self._done and isinstance(self.scope, Stage) and (self.scope.started or self.scope.ends_run):
+        if self._done:
+            return
+        if self._inner is not None:
+            # The body unwinds now as it would anyway, but in its own context: a span of the user's that it holds open
+            # would otherwise make *that* context the current one here.
+            here = current.get()
+            current.set(self._inner)
+            self._drop()
+            current.set(here)
+        if self.scope.started or self.scope.ends:
             registry.abandon(self.scope)
 
 
@@ -125,15 +194,18 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         self._generator = generator
         self._next = generator.__next__
 
+    def _drop(self) -> None:
+        del self._next, self._generator
+
     def __iter__(self) -> LazyIterator[T]:
         return self
 
     def __next__(self) -> T:
-        # _enter, _leave and _yielded written out; bench/ measures this line by line.
+        # _enter, _leave and _yielded written out, since this runs once per record.
         outer = current.get()
         scope = self.scope
-        if self._inner is None or scope.ended:
-            if self._done:
+        if self._inner is None or scope.ended or scope.entered:
+            if self._passed():
                 return self._next()
             self._start()
             scope = self.scope
@@ -141,6 +213,9 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         current.set(self._inner)  # type: ignore[arg-type]
         scope.thread = thread = get_ident()
         scope.entered = now = perf_counter_ns()
+        if scope.below:
+            scope.since = now
+            self._resume()
         covers = None
         if consumer is not None and consumer.thread == thread:
             covers = consumer
@@ -150,7 +225,7 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         try:
             value = self._next()
         except BaseException as error:
-            self._raised((outer, consumer, covers), error)
+            self._raised((outer, consumer, covers), error, self._generator.gi_running)  # type: ignore[attr-defined]
             raise
         end = perf_counter_ns()
         self._inner = current.get()
@@ -159,9 +234,12 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         scope.entered = 0
         scope.left = end
         scope.yielded += 1
+        if scope.below:
+            scope.covered += end - scope.since
+            self._hold(end)
         if covers is not None:
             covers.below -= 1
-            if not covers.below:
+            if not covers.below and covers.entered:
                 covers.covered += end - covers.since
             covers.waited += end - now
         if consumer is not None:
@@ -172,136 +250,148 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
 
     def send(self, value: Any) -> T:
         """As a generator's ``send``."""
-        if self._done:
+        if self._passed():
             return self._generator.send(value)
         step = self._enter()
         try:
             result = self._generator.send(value)
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.gi_running)  # type: ignore[attr-defined]
             raise
         self._yielded(step)
         return result
 
     def throw(self, *exception: Any) -> T:
         """As a generator's ``throw``."""
-        if self._done or self._inner is None:
+        if self._passed():
             return self._generator.throw(*exception)
+        if self._inner is None:
+            try:
+                return self._generator.throw(*exception)
+            except BaseException as error:
+                self._never_begun(error)
+                raise
         step = self._enter()
         try:
             result = self._generator.throw(*exception)
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.gi_running)  # type: ignore[attr-defined]
             raise
         self._yielded(step)
         return result
 
-    def close(self) -> None:
+    def close(self) -> Any:
         """As a generator's ``close``: the consumer wants no more, which is no failure."""
-        if self._done or self._inner is None:
+        if self._passed():
+            return self._generator.close()
+        if self._inner is None:
+            self._never_begun(None)
             return self._generator.close()
         step = self._enter()
         try:
-            self._generator.close()
+            result: Any = self._generator.close()  # type: ignore[func-returns-value]  # from 3.13 on
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.gi_running)  # type: ignore[attr-defined]
             raise
-        self._leave(step)
-        return self._closed()
+        self._raised(step, GeneratorExit(), running=False)
+        return result
 
 
 class LazyAsyncIterator(_Lazy, AsyncGenerator[T, Any], Generic[T]):
     """An async generator in a scope. A step lasts across the awaits in it, less what it pulled from stages upstream."""
 
     __slots__ = ("_generator",)
+    _awaits = True
 
     def __init__(self, scope: Stage | Run, generator: AsyncGenerator[T, Any], outer: Context) -> None:
         super().__init__(scope, outer)
         self._generator = generator
 
+    def _drop(self) -> None:
+        del self._generator
+
     def __aiter__(self) -> LazyAsyncIterator[T]:
         return self
 
     async def __anext__(self) -> T:
-        if self._done:
+        if self._passed():
             return await self._generator.__anext__()
         step = self._enter()
         try:
             value = await self._generator.__anext__()
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
             raise
         self._yielded(step)
         return value
 
     async def asend(self, value: Any) -> T:
         """As an async generator's ``asend``."""
-        if self._done:
+        if self._passed():
             return await self._generator.asend(value)
         step = self._enter()
         try:
             result = await self._generator.asend(value)
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
             raise
         self._yielded(step)
         return result
 
     async def athrow(self, *exception: Any) -> T:
         """As an async generator's ``athrow``."""
-        if self._done or self._inner is None:
+        if self._passed():
             return await self._generator.athrow(*exception)
+        if self._inner is None:
+            try:
+                return await self._generator.athrow(*exception)
+            except BaseException as error:
+                self._never_begun(error)
+                raise
         step = self._enter()
         try:
             result = await self._generator.athrow(*exception)
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
             raise
         self._yielded(step)
         return result
 
     async def aclose(self) -> None:
         """As an async generator's ``aclose``: the consumer wants no more, which is no failure."""
-        if self._done or self._inner is None:
+        if self._passed():
+            return await self._generator.aclose()
+        if self._inner is None:
+            self._never_begun(None)
             return await self._generator.aclose()
         step = self._enter()
         try:
             await self._generator.aclose()
         except BaseException as error:
-            self._raised(step, error)
+            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
             raise
-        self._leave(step)
-        return self._closed()
+        return self._raised(step, GeneratorExit(), running=False)
 
 
-def resume(scope: Stage | Run, generator: Generator[T, Any, Any]) -> LazyIterator[T]:
+Lazy = LazyIterator[Any] | LazyAsyncIterator[Any]
+
+
+def called(scope: Stage | Run, generator: Any, outer: Context, kind: type[Any]) -> Any:
+    """A generator function was called in the context ``outer``: its scope begins with the first pull."""
+    lazy = kind(scope, generator, outer)
+    lazy._called()
+    return lazy
+
+
+def begun(scope: Stage | Run, generator: Any, kind: type[Any]) -> Any:
     """A generator that a plain function of a begun scope returned: the scope lasts as long as it."""
-    lazy: LazyIterator[T] = LazyIterator.__new__(LazyIterator)
-    _Lazy.__init__(lazy, scope, scope.inner)  # type: ignore[arg-type]
-    lazy._generator, lazy._next = generator, generator.__next__
-    _begun(lazy, scope)
+    lazy = kind(scope, generator, current.get())
+    lazy._begun()
     return lazy
 
 
-def _begun(lazy: _Lazy, scope: Stage | Run) -> None:
-    if lazy._waiting is not None:
-        lazy._waiting[0].not_started.pop(lazy._waiting[1], None)
-        lazy._waiting = None
-    lazy._inner = scope.inner
-    scope.outlives = True
-
-
-def extend(run: Run, lazy: LazyIterator[T] | LazyAsyncIterator[T]) -> None:
-    """A pipeline function returned an iterator of ours: its run lasts as long as that stage."""
-    if isinstance(lazy.scope, Stage) and not lazy._done:
+def extend(run: Run, lazy: Lazy) -> None:
+    """A pipeline function returned an iterator of ours: its run lasts as long as that."""
+    if not lazy._done:
         run.outlives = True
-        lazy.scope.ends_run = run
-
-
-def resume_async(scope: Stage | Run, generator: AsyncGenerator[T, Any]) -> LazyAsyncIterator[T]:
-    """The same for an async generator."""
-    lazy: LazyAsyncIterator[T] = LazyAsyncIterator.__new__(LazyAsyncIterator)
-    _Lazy.__init__(lazy, scope, scope.inner)  # type: ignore[arg-type]
-    lazy._generator = generator
-    _begun(lazy, scope)
-    return lazy
+        lazy.scope.ends = (*lazy.scope.ends, run)

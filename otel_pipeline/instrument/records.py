@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import threading
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import date, datetime, time, timezone
 from itertools import compress, count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +20,7 @@ from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from opentelemetry.util.types import AttributeValue
 
@@ -31,6 +33,9 @@ MOST_SAMPLES = 20
 SAMPLES_PER_TYPE = 3
 _MOST_KEYS = 50
 _MOST_TEXT = 1000
+_MOST_ITEMS = 100
+# An exporter that meets a larger number loses the whole batch: OTLP's integers have 64 bits.
+LARGEST = 2**63 - 1
 
 
 def whole(value: object, what: str) -> int | None:
@@ -38,12 +43,13 @@ def whole(value: object, what: str) -> int | None:
     if value is None:
         return None
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = int(value) if isinstance(value, float) and value.is_integer() else -1
-    if number >= 0 and not isinstance(value, bool):
+        exact = int(value) if isinstance(value, float) and value.is_integer() else value
+        number = operator.index(exact)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - the user's __index__ may do anything
+        number = -1
+    if 0 <= number <= LARGEST and not isinstance(value, bool):
         return number
-    say_once(f"count:{what}", f"otel_pipeline: {what}={value!r:.80} was left out; a count is a whole number from 0 up")
+    _say(f"count:{what}", what, value, "was left out; a count is a whole number from 0 up")
     return None
 
 
@@ -52,16 +58,67 @@ def text(value: object, what: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        say_once(f"text:{what}", f"otel_pipeline: {what}={value!r:.80} is not a string; its text is used")
-        value = _shown(value)
-    return results.clean(value)[:_MOST_TEXT]
+        _say(f"text:{what}", what, value, "is not a string; its text is used")
+        return _shown(value)
+    return results.clean(value[:_MOST_TEXT])
+
+
+def needed(value: object, what: str) -> str | None:
+    """As ``text``, where without it nothing can be said: the warning says so."""
+    found = text(value, what)
+    if not found:
+        _say(f"needed:{what}", what, value, "names nothing; the call was left out")
+    return found or None
+
+
+def attributes_from(given: object, what: str) -> dict[str, AttributeValue] | None:
+    """A user's attributes, as every exporter can write them; ``None`` where there are none."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        _say(f"attributes:{what}", "attributes", given, "was left out; attributes are a mapping from names to values")
+        return None
+    found: dict[str, AttributeValue] = {}
+    with contextlib.suppress(Exception):  # a mapping of the user's may do anything
+        for key, value in given.items():
+            name, usable = text(key, "attribute name"), _attribute(value)
+            if name and usable is not None:
+                found[name] = usable
+    return found or None
+
+
+def _attribute(value: object) -> AttributeValue | None:
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [_simple(item) for item in list(value)[:_MOST_ITEMS]]
+        same = len({type(item) for item in items}) <= 1
+        return items if same else [_shown(item) for item in items]
+    return _simple(value)
+
+
+def _simple(value: object) -> str | bool | int | float:
+    if isinstance(value, (bool, float)):
+        return value
+    with contextlib.suppress(Exception):
+        if abs(number := operator.index(value)) <= LARGEST:  # type: ignore[arg-type]
+            return number
+    return _shown(value)
 
 
 def _shown(value: object) -> str:
     try:
-        return results.clean(str(value))
+        return results.clean(str(value)[:_MOST_TEXT])
     except Exception:  # noqa: BLE001 - the user's __str__ may do anything
-        return f"<{type(value).__name__}>"
+        return f"<{results.clean(type(value).__name__)}>"
+
+
+def _say(key: str, what: str, value: object, why: str) -> None:
+    try:
+        shown = results.clean(f"{value!r:.80}")
+    except Exception:  # noqa: BLE001 - the user's __repr__ may do anything
+        shown = _shown(type(value).__name__)
+    say_once(key, f"otel_pipeline: {what}={shown} {why}")
 
 
 def moment(value: object) -> str | None:
@@ -74,13 +131,24 @@ def moment(value: object) -> str | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), timezone.utc)
     if not isinstance(value, datetime):
-        say_once(
-            "watermark", f"otel_pipeline: watermark={value!r:.80} was left out; use a date, a datetime or ISO 8601"
-        )
+        _no_moment(value)
         return None
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=timezone.utc)
-    return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    try:
+        value = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+        return value.isoformat().replace("+00:00", "Z")
+    except Exception:  # noqa: BLE001 - before the year 1, not a time, a time zone of the user's
+        _no_moment(value)
+        return None
+
+
+def _no_moment(value: object) -> None:
+    _say("watermark", "watermark", value, "was left out; use a date, a datetime or ISO 8601")
+
+
+class CountsItself:
+    """What is pulled from it is counted where it is pulled: ``track`` leaves it alone."""
+
+    __slots__ = ()
 
 
 class Tracked:
@@ -94,6 +162,16 @@ class Tracked:
 
     def __init__(self) -> None:
         self._counter = count(1)
+
+    def over_any(self, rows: Any) -> Any:
+        """The same rows, in whichever way they can be iterated; what cannot be is given back."""
+        if isinstance(rows, AsyncIterable):
+            return _Either(self, rows) if isinstance(rows, Iterable) else self.over_async(rows)
+        try:
+            iterator = iter(rows)
+        except TypeError:
+            return rows
+        return self.over(iterator)
 
     def over(self, rows: Iterable[T]) -> Iterator[T]:
         """The same rows."""
@@ -111,6 +189,20 @@ class Tracked:
         return int(repr(self._counter)[6:-1]) - 1
 
 
+class _Either:
+    """Rows that can be iterated in both ways, such as some cursors: the loop around it decides."""
+
+    def __init__(self, tracked: Tracked, rows: Any) -> None:
+        self._tracked = tracked
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._tracked.over(self._rows)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._tracked.over_async(self._rows)
+
+
 class Sums:
     """Datasets or checks by identity, their numbers added up, at most ``most`` identities."""
 
@@ -118,30 +210,31 @@ class Sums:
         self._event = event
         self._most = most
         self._sums: dict[tuple[str | None, ...], dict[str, AttributeValue]] = {}
+        self._lock = threading.RLock()
 
     def add(
         self, identity: Mapping[str, str | None], numbers: Mapping[str, int | None], latest: str | None = None
     ) -> None:
         """Add numbers to an identity. ``latest`` is a watermark: the later one stays."""
         key = tuple(identity.values())
-        if key not in self._sums:
-            if len(self._sums) >= self._most:
-                say_once(
-                    self._event,
-                    f"otel_pipeline: more than {self._most} different {self._event} on one stage; the rest is left out",
-                )
-                return
-            self._sums[key] = {name: value for name, value in identity.items() if value is not None}
-        entry: dict[str, Any] = self._sums[key]
-        for name, number in numbers.items():
-            if number is not None:
-                entry[name] = entry.get(name, 0) + number
-        if latest is not None:
-            entry[a.DATASET_WATERMARK] = max(latest, entry.get(a.DATASET_WATERMARK, latest))
+        with self._lock:
+            if key not in self._sums:
+                if len(self._sums) >= self._most:
+                    over = f"more than {self._most} different {self._event} on one stage; the rest is left out"
+                    say_once(self._event, f"otel_pipeline: {over}")
+                    return
+                self._sums[key] = {name: value for name, value in identity.items() if value is not None}
+            entry: dict[str, Any] = self._sums[key]
+            for name, number in numbers.items():
+                if number is not None:
+                    entry[name] = min(entry.get(name, 0) + number, LARGEST)
+            if latest is not None:
+                # Without the Z, which sorts behind the point of a fraction.
+                entry[a.DATASET_WATERMARK] = max(latest, entry.get(a.DATASET_WATERMARK, latest), key=lambda at: at[:-1])
 
     def events(self) -> Iterator[tuple[str, dict[str, AttributeValue]]]:
         """As span events."""
-        for attributes in self._sums.values():
+        for attributes in list(self._sums.values()):
             yield self._event, attributes
 
 
@@ -159,16 +252,16 @@ class Samples:
         if seen >= SAMPLES_PER_TYPE or len(self._samples) >= MOST_SAMPLES:
             return
         self._by_type[kind] = seen + 1
-        message = results.error_message(error) if isinstance(error, BaseException) else results.clean(str(error))
+        message = results.error_message(error) if isinstance(error, BaseException) else _shown(error)
         sample: dict[str, AttributeValue] = {a.EXCEPTION_TYPE: kind, a.EXCEPTION_MESSAGE: message[:_MOST_TEXT]}
         if record is not None:
-            sample[a.RECORD_TYPE] = type(record).__qualname__
+            sample[a.RECORD_TYPE] = _shown(type(record).__qualname__)
             sample |= _keys(record)
         self._samples.append(sample)
 
     def events(self) -> Iterator[tuple[str, dict[str, AttributeValue]]]:
         """As span events."""
-        for attributes in self._samples:
+        for attributes in list(self._samples):
             yield events.RECORD_ERROR, attributes
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_pipeline.instrument.run import Run
-    from otel_pipeline.instrument.stage import Stage
+    from otel_pipeline.instrument.scope import Scope
 
 _log = logging.getLogger("otel_pipeline")
 
@@ -37,7 +38,7 @@ class _Registry:
         self.script: Run | None = None
         self.claim: Callable[[], bool] | None = None
         self.listener: RunListener | None = None
-        self.abandoned: deque[Stage] = deque()
+        self.abandoned: deque[Scope] = deque()
         self.said: set[str] = set()
         self.lock = threading.Lock()
 
@@ -100,26 +101,29 @@ def take_script() -> Run | None:
     return run if claim is None or claim() else None
 
 
-def abandon(stage: Stage) -> None:
-    """A lazy stage was dropped while open. For ``__del__``: at any time, on any thread, so nothing is ended here."""
-    stage.left = stage.left or perf_counter_ns()
-    _state.abandoned.append(stage)
+def abandon(scope: Scope) -> None:
+    """A lazy scope was dropped while open. For ``__del__``: at any time, on any thread, so nothing is ended here."""
+    scope.left = scope.left or perf_counter_ns()
+    _state.abandoned.append(scope)
 
 
 def end_abandoned() -> None:
     """End what ``abandon`` was told of."""
     while _state.abandoned:
         try:
-            stage = _state.abandoned.popleft()
+            scope = _state.abandoned.popleft()
         except IndexError:
             return
-        stage.end(None, exhausted=False)
-        if stage.ends_run is not None:
-            stage.ends_run.end(None)
+        if scope.started:
+            scope.end(None, exhausted=False)
+        else:
+            for run in scope.ends:
+                run.end(None)
 
 
 def say_once(key: str, message: str) -> None:
     """One warning per process for each ``key``: a line on stderr unless the user's logging has other plans."""
     if key not in _state.said and len(_state.said) < 1000:
         _state.said.add(key)
-        _log.warning(message)
+        with contextlib.suppress(Exception):  # a handler of the program's may raise anything
+            _log.warning(message)

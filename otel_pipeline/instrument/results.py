@@ -6,10 +6,12 @@ cancellation came from outside; a timeout is any ``TimeoutError``, of which 3.10
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 
 _ORIGIN = "__otel_pipeline_origin__"
 _STACKTRACE_LIMIT = 16_000
+_MESSAGE_LIMIT = 4_000
 
 
 class Aborted(Exception):
@@ -34,13 +36,14 @@ def stage_result(error: BaseException | None) -> str:
 def error_type(error: BaseException) -> str:
     """The qualified name, without the module for built-in exceptions (OpenTelemetry's ``error.type``)."""
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return clean(name)
 
 
 def error_message(error: BaseException) -> str:
-    """``str(error)``, also when that itself fails."""
+    """``str(error)``, also when that itself fails; the beginning where it is very long."""
     try:
-        return clean(str(error))
+        return clean(str(error)[:_MESSAGE_LIMIT])
     except Exception:  # noqa: BLE001 - the user's __str__ may do anything
         return f"<{type(error).__name__} whose message cannot be shown>"
 
@@ -54,6 +57,11 @@ def stacktrace(error: BaseException) -> str:
     return clean(text[-_STACKTRACE_LIMIT:])
 
 
+def described(error: BaseException) -> str:
+    """Type and message, for one line of a warning."""
+    return f"{error_type(error)}: {error_message(error)[:200]}"
+
+
 def clean(text: str) -> str:
     """``text`` as UTF-8 can hold it: lone surrogates (undecodable file names, say) are escaped.
 
@@ -62,30 +70,51 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def origin(error: BaseException, stage: str) -> str:
-    """The first stage that saw ``error``: ``stage`` itself when nobody was before.
+def origin(error: BaseException, stage: str, trace_id: int = 0) -> str:
+    """The first stage that saw ``error`` in this trace: ``stage`` itself when none was before.
 
     The name is kept on the exception object: a reference to it elsewhere would keep the user's frames alive, and its
     id alone could be that of another exception later. It even comes back from a worker process with the exception.
+    With the trace, since one exception object may be raised in several runs.
     """
-    first = getattr(error, _ORIGIN, None)
-    if isinstance(first, str):
-        return first
-    try:
-        setattr(error, _ORIGIN, stage)
-    except Exception:  # noqa: BLE001 - an exception class may forbid new attributes
-        return stage
+    seen = _seen(error, trace_id)
+    if seen is not None and seen[1] is not None:
+        return seen[1]
+    mark(error, stage, trace_id)
     return stage
 
 
-def known_origin(error: BaseException) -> str | None:
-    """The stage that saw ``error`` first, if any did."""
-    first = getattr(error, _ORIGIN, None)
-    return first if isinstance(first, str) else None
+def mark(error: BaseException, stage: str | None, trace_id: int) -> None:
+    """``error`` was recorded in this trace, by a stage or by a run without one."""
+    with contextlib.suppress(Exception):
+        # Not setattr(): the exception's class may have a __setattr__ that forbids it.
+        BaseException.__setattr__(error, _ORIGIN, (trace_id, stage))
+
+
+def recorded(error: BaseException, trace_id: int) -> bool:
+    """Whether ``error`` was recorded in this trace before."""
+    return _seen(error, trace_id) is not None
+
+
+def known_origin(error: BaseException, trace_id: int | None = None) -> str | None:
+    """The stage that saw ``error`` first, if any did: in this trace, where one is given."""
+    seen = _seen(error, trace_id)
+    return seen[1] if seen is not None else None
+
+
+def _seen(error: BaseException, trace_id: int | None) -> tuple[int, str | None] | None:
+    try:
+        # Not getattr(): the exception's class may have a __getattr__ that raises.
+        found = object.__getattribute__(error, "__dict__").get(_ORIGIN)
+        trace, stage = found
+    except Exception:  # noqa: BLE001 - nothing there, or nothing of ours
+        return None
+    return (trace, stage) if trace_id in (None, trace) else None
 
 
 def _clean_exit(error: BaseException) -> bool:
-    return isinstance(error, SystemExit) and error.code in (None, 0)
+    # Anything may be a code: only whole numbers are compared, since another object's == may do anything.
+    return isinstance(error, SystemExit) and (error.code is None or (isinstance(error.code, int) and error.code == 0))
 
 
 def _is_a(error: BaseException, name: str) -> bool:

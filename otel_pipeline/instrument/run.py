@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from opentelemetry.trace import NonRecordingSpan
 
 from otel_pipeline.instrument import identity, registry, results
 from otel_pipeline.instrument.context import FRAME_KEY
+from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.scope import SCOPE_NAME, Scope
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.version import __version__
@@ -32,9 +34,11 @@ class Run(Scope):
     """
 
     __slots__ = (
+        "_numbers",
         "_skip_reason",
         "above",
         "attempt",
+        "claims",
         "id",
         "identity",
         "key",
@@ -58,17 +62,19 @@ class Run(Scope):
         remote: bool = False,
     ) -> None:
         super().__init__(name, attributes)
-        self.id = id or identity.new_run_id()
+        self.id = text(id, "run_id") or identity.new_run_id()
         self.key = uuid.uuid4().hex  # of this object: a run id may be given by the user, twice at once
-        self.attempt = attempt
+        self.attempt = whole(attempt, "attempt") or 1
         self.identity = identity_
         self.remote = remote
         self.taken = False  # a script's run: a pipeline has taken it over
+        self.claims: str | None = None  # a pipeline's run: takes a script's over, under this id or (empty) the script's
         self.outermost = Context()  # where the outermost of nested runs began: how others' spans are sampled
         self.above: Context | None = None  # what its span hangs below, where that is not the current context
         self.parent_id: str | None = None
         self.stages: dict[int, Stage] = {}  # the open ones, by id of the object
-        self.not_started: dict[int, str] = {}  # lazy ones that were called and never pulled
+        self.not_started: dict[int, str] = {}  # lazy ones that were called and never pulled, by a number of their own
+        self._numbers = itertools.count()
         self.outcome: tuple[str, BaseException | None] | None = None
         self._skip_reason: str | None = None
 
@@ -79,15 +85,33 @@ class Run(Scope):
 
     def skip(self, reason: str = "") -> None:
         """Say that there was nothing to do: the result becomes ``skip`` unless the run fails."""
-        self._skip_reason = str(reason)
+        self._skip_reason = text(reason, "skip reason") or ""
 
     @property
     def skip_reason(self) -> str | None:
         """What ``skip`` was told, if it was called."""
         return self._skip_reason
 
+    def waiting(self, name: str) -> int:
+        """A lazy stage was called: the number by which it leaves ``not_started`` when it is pulled from."""
+        self.not_started[number := next(self._numbers)] = name
+        return number
+
+    def _take_over(self, outer: Context) -> None:
+        # The first pipeline of a script is the script's run, with its identity and owner; later ones are runs of their
+        # own, in traces of their own unless the script itself was started within one.
+        script, above = registry.script(), outer.get(FRAME_KEY)
+        if self.claims is None or script is None or (above is not None and above is not script):
+            return
+        self.above = script.above
+        if (taken := registry.take_script()) is not None:
+            self.id = self.claims or taken.id
+            self.identity = taken.identity
+            self.remote = taken.remote
+
     def start_span(self, outer: Context, started: int) -> Span:
         """See Scope. A run whose identity was fixed before gets a span with it, or none where it is remote."""
+        self._take_over(outer)
         frame: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
         above = frame.run if frame is not None else None
         self.outermost = parent = outer if self.above is None else self.above
@@ -96,15 +120,11 @@ class Run(Scope):
             self.parent_id = above.id
         if self.remote and self.identity is not None:
             return NonRecordingSpan(self.identity)
-        attributes: dict[str, AttributeValue] = {
-            a.PIPELINE_NAME: self.name,
-            a.RUN_ID: self.id,
-            a.RUN_ATTEMPT: self.attempt,
-        }
+        # The user's come first: ours win over them, and OpenTelemetry drops the first when there are too many.
+        attributes = {**(self.attributes or {}), a.PIPELINE_NAME: self.name, a.RUN_ID: self.id}
+        attributes[a.RUN_ATTEMPT] = self.attempt
         if self.parent_id is not None:
             attributes[a.RUN_PARENT_ID] = self.parent_id
-        if self.attributes:
-            attributes |= self.attributes
         tracer = trace.get_tracer(SCOPE_NAME, __version__)
         with identity.planned(self.identity):
             return tracer.start_span(f"run {self.name}", parent, attributes=attributes, start_time=started)
@@ -118,16 +138,19 @@ class Run(Scope):
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """End the stages that are still open, then the run."""
         registry.end_abandoned()
-        for stage in list(self.stages.values()):
-            stage.abort(self.left)
         result = results.run_result(error)
         if result == "success" and self._skip_reason is not None:
             result = "skip"
+        for stage in list(self.stages.values()):
+            stage.sweep(self.left, failed=result not in ("success", "skip"))
         self.outcome = (result, error)
-        if not self.remote:
-            self._write(result, error)
-            self.span.end(ended)
-        registry.closed(self)
+        try:
+            if not self.remote:
+                self._write(result, error)
+                self.span.end(ended)
+        finally:
+            registry.closed(self)
+            self.outcome = (result, None)  # the exception holds the user's frames, which may hold this run
 
     def cut_off(self) -> None:
         """The process ends while the run is open: success where only an iterator that it returned was not exhausted."""
@@ -136,11 +159,14 @@ class Run(Scope):
     def _write(self, result: str, error: BaseException | None) -> None:
         span = self.span
         span.set_attribute(a.RUN_RESULT, result)
-        span.set_attribute(a.RUN_SELF_TIME, self.own_time() / 1e9)
+        span.set_attribute(a.RUN_SELF_TIME, self.own_time(self.left) / 1e9)
         if self._skip_reason:
             span.set_attribute(a.RUN_SKIP_REASON, self._skip_reason)
         if self.not_started:
             span.set_attribute(a.RUN_STAGES_NOT_STARTED, sorted(set(self.not_started.values())))
         if error is not None and result not in ("success", "skip") and not isinstance(error, results.Aborted):
-            first = results.known_origin(error)
-            self.write_error(error, result, first, trace=first is None)
+            trace_id = span.get_span_context().trace_id
+            first = results.known_origin(error, trace_id)
+            self.write_error(error, result, first, trace=not results.recorded(error, trace_id))
+            if first is None:
+                results.mark(error, None, trace_id)

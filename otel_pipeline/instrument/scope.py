@@ -7,7 +7,7 @@
          └── with / async with / a decorated call / the first pull of a lazy stage
 
 A scope ends once, in the process that began it: a forked child that unwinds through its parent's ``with`` blocks ends
-nothing. User code is never raised into.
+nothing. User code is never raised into: where a span processor or exporter of the program raises, that is said once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
-from otel_pipeline.instrument import results
+from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.context import FRAME_KEY, current, inside
 from otel_pipeline.instrument.frame import Frame
 from otel_pipeline.semconv import attributes as a
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SCOPE_NAME = "otel_pipeline"
+_LONGEST_NAME = 1000
 
 
 class Scope(Frame):
@@ -45,6 +46,7 @@ class Scope(Frame):
         "attributes",
         "began",
         "ended",
+        "ends",
         "inner",
         "name",
         "outlives",
@@ -55,7 +57,7 @@ class Scope(Frame):
 
     def __init__(self, name: str, attributes: dict[str, AttributeValue] | None = None) -> None:
         super().__init__()
-        self.name = name
+        self.name = results.clean(name)[:_LONGEST_NAME]
         self.attributes = attributes
         self.pid = os.getpid()
         self.span: Span = trace.INVALID_SPAN
@@ -63,6 +65,7 @@ class Scope(Frame):
         self.started = 0  # nanoseconds since the epoch; 0: not yet
         self.ended = False
         self.outlives = False  # its end is not that of the call that began it: an iterator was handed out
+        self.ends: tuple[Scope, ...] = ()  # runs that last as long as this scope, whose iterator they returned
         self.began = 0  # on the steady clock
         self._before: Context | None = None
         self._covers: Frame | None = None
@@ -84,7 +87,11 @@ class Scope(Frame):
         now = perf_counter_ns()
         self.began = self.entered or now
         self.started = time_ns() - (now - self.began)
-        self.span = self.start_span(outer, self.started)
+        self.pid = os.getpid()
+        try:
+            self.span = self.start_span(outer, self.started)
+        except Exception as error:  # noqa: BLE001 - a sampler or span processor of the program's may raise anything
+            _say(self, "begin", error)
         self.inner = inner = inside(self, self.span, outer)
         return inner
 
@@ -94,25 +101,42 @@ class Scope(Frame):
         It ends when its code was left last, or ``at`` a time of the steady clock. On the wall clock that is the start
         plus what the steady clock counted: a wall clock set back makes no negative durations.
         """
-        if self.ended or not self.started or self.pid != os.getpid():
+        if not self.started or self.pid != os.getpid():
             return
-        self.ended = True
+        if self.ended:
+            return
+        self.ended = True  # nothing is called between the question and this: no other thread gets in between
         at = at or self.left or perf_counter_ns()
         self.left = max(at, self.began)
-        self.close(error, exhausted, self.started + self.left - self.began)
+        try:
+            self.close(error, exhausted, self.started + self.left - self.began)
+        except Exception as wrong:  # noqa: BLE001 - as in begin
+            _say(self, "end", wrong)
+        for scope in self.ends:
+            scope.end(None if isinstance(error, results.Aborted) else error, at=self.left)
 
     def __enter__(self) -> Self:
         self._before = outer = current.get()
         # Entered before its span is made, so that the span's duration is the time that it was busy, to the nanosecond.
         self._covers = self.enter(outer.get(FRAME_KEY))  # type: ignore[arg-type]
-        current.set(self.begin(outer))
+        try:
+            current.set(self.begin(outer))
+        except BaseException:  # Ctrl-C, or a stack too deep
+            self.leave(self._covers)
+            raise
         return self
+
+    def resume(self) -> None:
+        """Enter it again, after the call that began it handed out what goes on."""
+        self._before = outer = current.get()
+        self._covers = self.enter(outer.get(FRAME_KEY))  # type: ignore[arg-type]
+        current.set(self.inner or outer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave(self._covers)
-        current.set(self._before or Context())
+        self._go_back()
         if error is not None or not self.outlives:
             self.end(error)
 
@@ -121,6 +145,22 @@ class Scope(Frame):
 
     async def __aexit__(self, *exception: Any) -> None:
         self.__exit__(*exception)
+
+    def _go_back(self) -> None:
+        """Make the context around it the current one; where another is current, leave that as it is.
+
+        Blocks need not end in the order in which they began: two generators with a block in each may end crosswise, and
+        one that is collected ends wherever the collector runs.
+        """
+        frame: object = current.get().get(FRAME_KEY)
+        if frame is self:
+            current.set(self._before or Context())
+            return
+        while isinstance(frame, Scope) and frame._before is not None:
+            below, frame = frame, frame._before.get(FRAME_KEY)
+            if frame is self:
+                below._before = self._before
+                return
 
     # --- what both write ------------------------------------------------------------------------------------------
 
@@ -140,3 +180,9 @@ class Scope(Frame):
             self.span.add_event(events.EXCEPTION, recorded)
         if result in ("failure", "timeout", "lost"):
             self.span.set_status(Status(StatusCode.ERROR, f"{kind}: {message}"))
+
+
+def _say(scope: Scope, what: str, error: Exception) -> None:
+    registry.say_once(
+        f"{what} scope", f"otel_pipeline: cannot {what} the span of {scope.name!r:.80}: {results.described(error)}"
+    )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from opentelemetry import trace
 
 from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.context import FRAME_KEY, current_frame
-from otel_pipeline.instrument.records import MOST_CHECKS, MOST_DATASETS, Samples, Sums, Tracked, moment, text, whole
+from otel_pipeline.instrument.records import (
+    LARGEST,
+    MOST_CHECKS,
+    MOST_DATASETS,
+    CountsItself,
+    Samples,
+    Sums,
+    Tracked,
+    moment,
+    needed,
+    text,
+    whole,
+)
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.instrument.scope import SCOPE_NAME, Scope
 from otel_pipeline.semconv import attributes as a
@@ -17,7 +29,7 @@ from otel_pipeline.semconv import events
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -45,12 +57,10 @@ class Stage(Scope):
 
     __slots__ = (
         "_added",
-        "_checks",
-        "_datasets",
+        "_counter",
+        "_events",
         "_run",
-        "_samples",
-        "_tracked",
-        "ends_run",
+        "_tracks",
         "kind",
         "late",
         "lazy",
@@ -73,16 +83,14 @@ class Stage(Scope):
         self.reconcile = reconcile
         self.lazy = False
         self.late = False
-        self.ends_run: Run | None = None  # a run that lasts as long as this stage, whose iterator it returned
         self.upstream: dict[str, None] = {}
         self.others = 0  # spans of others below this stage
         self.others_dropped = 0
         self._run: Run | None = None
-        self._added: dict[str, int] = {}
-        self._tracked: list[Tracked] = []
-        self._samples: Samples | None = None
-        self._datasets: Sums | None = None
-        self._checks: Sums | None = None
+        self._added: dict[tuple[str, int], int] = {}  # by count and thread, so that no addition is lost between two
+        self._counter = Tracked()
+        self._tracks = False
+        self._events: dict[str, Sums | Samples] = {}  # datasets, checks and samples, as soon as there are any
 
     @property
     def run(self) -> Run | None:
@@ -103,17 +111,18 @@ class Stage(Scope):
     def track(self, rows: Any) -> Any:
         """The same rows, each counted as a record that went *in*. For iterables that are no stages of their own.
 
+        What is pulled from a stage is counted by itself: such an iterator comes back as it is.
+
         >>> from otel_pipeline import stage
         >>> with stage("extract") as extract:
         ...     total = sum(extract.track([1, 2, 3]))
         >>> extract.records["in"]
         3
         """
-        tracked = Tracked()
-        self._tracked.append(tracked)
-        if isinstance(rows, AsyncIterable):
-            return tracked.over_async(rows)
-        return tracked.over(rows)
+        if isinstance(rows, CountsItself):
+            return rows
+        self._tracks = True
+        return self._counter.over_any(rows)
 
     def add(
         self,
@@ -140,14 +149,20 @@ class Stage(Scope):
         }
         for name, value in given.items():
             if (number := whole(value, name)) is not None:
-                self._added[name] = self._added.get(name, 0) + number
+                self._add(name, number)
+
+    def _add(self, name: str, number: int) -> None:
+        key = (name, get_ident())
+        self._added[key] = self._added.get(key, 0) + number
 
     def fail(self, error: BaseException | str, record: object = None) -> None:
         """Count one failed record. The first few of each type of ``error`` are kept; of ``record`` type and keys."""
-        self._added["failed"] = self._added.get("failed", 0) + 1
-        if self._samples is None:
-            self._samples = Samples()
-        self._samples.add(error, record)
+        self._add("failed", 1)
+        samples = self._events.get(events.RECORD_ERROR) or self._events.setdefault(events.RECORD_ERROR, Samples())
+        cast("Samples", samples).add(error, record)
+
+    def _sums(self, event: str, most: int) -> Sums:
+        return cast("Sums", self._events.get(event) or self._events.setdefault(event, Sums(event, most)))
 
     def dataset(
         self,
@@ -163,10 +178,10 @@ class Stage(Scope):
         Calls with the same name and operation add up. ``watermark`` (a date, a datetime, or ISO 8601) says up to when
         the data is complete; the latest one stays.
         """
-        if self._datasets is None:
-            self._datasets = Sums(events.DATASET, MOST_DATASETS)
-        self._datasets.add(
-            {a.DATASET_NAME: text(name, "dataset"), a.DATASET_OPERATION: text(operation, "operation")},
+        if (name_ := needed(name, "dataset")) is None or (operation_ := needed(operation, "operation")) is None:
+            return
+        self._sums(events.DATASET, MOST_DATASETS).add(
+            {a.DATASET_NAME: name_, a.DATASET_OPERATION: operation_},
             {a.DATASET_RECORDS: whole(records, "records"), a.DATASET_BYTES: whole(bytes, "bytes")},
             moment(watermark),
         )
@@ -181,26 +196,24 @@ class Stage(Scope):
         failed: int | None = None,
     ) -> None:
         """A quality check was made; ``passed`` and ``failed`` count records. The same check of a dataset adds up."""
-        if self._checks is None:
-            self._checks = Sums(events.CHECK, MOST_CHECKS)
-        self._checks.add(
-            {
-                a.CHECK_NAME: text(name, "check"),
-                a.DATASET_NAME: text(dataset, "dataset"),
-                a.CHECK_KIND: text(kind, "kind"),
-            },
+        if (name_ := needed(name, "check")) is None:
+            return
+        self._sums(events.CHECK, MOST_CHECKS).add(
+            {a.CHECK_NAME: name_, a.DATASET_NAME: text(dataset, "dataset"), a.CHECK_KIND: text(kind, "kind")},
             {a.CHECK_PASSED: whole(passed, "passed"), a.CHECK_FAILED: whole(failed, "failed")},
         )
 
     @property
     def records(self) -> dict[str, int]:
         """The counts until now: in, out, failed, dropped, duplicate, bytes; those that are known."""
-        known = dict(self._added)
-        if self.pulled or self._tracked:
-            known["records_in"] = known.get("records_in", 0) + self.pulled + sum(each.seen for each in self._tracked)
+        known: dict[str, int] = {}
+        for (name, _), number in self._added.copy().items():
+            known[name] = known.get(name, 0) + number
+        if self.pulled or self.upstream or self._tracks:
+            known["records_in"] = known.get("records_in", 0) + self.pulled + self._counter.seen
         if self.lazy and "records_out" not in known:
             known["records_out"] = self.yielded
-        return {name.removeprefix("records_"): known[name] for name in _COUNTS if name in known}
+        return {name.removeprefix("records_"): min(known[name], LARGEST) for name in _COUNTS if name in known}
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +221,7 @@ class Stage(Scope):
         """See Scope."""
         registry.end_abandoned()
         frame: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
-        attributes: dict[str, AttributeValue] = {a.STAGE_NAME: self.name}
+        attributes = {**(self.attributes or {}), a.STAGE_NAME: self.name}  # in this order: see Run.start_span
         run = self._run = frame.run if frame is not None else None
         if run is not None:
             attributes[a.PIPELINE_NAME] = run.name
@@ -218,8 +231,6 @@ class Stage(Scope):
             attributes[a.STAGE_KIND] = self.kind
         if self.late:
             attributes[a.STAGE_LATE] = True
-        if self.attributes:
-            attributes |= self.attributes
         tracer = trace.get_tracer(SCOPE_NAME, __version__)
         return tracer.start_span(f"stage {self.name}", outer, attributes=attributes, start_time=started)
 
@@ -227,9 +238,12 @@ class Stage(Scope):
         """A stage like this one, not begun."""
         return Stage(self.name, self.attributes, kind=self.kind, reconcile=self.reconcile)
 
-    def abort(self, at: int) -> None:
-        """End it from outside, while it is open, ``at`` a time of the steady clock."""
-        self.end(results.Aborted(), at=at)
+    def sweep(self, at: int, *, failed: bool) -> None:
+        """End it with its run, ``at`` a time of the steady clock: aborted, unless its consumer just wanted no more."""
+        if self.lazy and not self.entered and not failed:
+            self.end(None, exhausted=False, at=at)
+        else:
+            self.end(results.Aborted(), at=at)
 
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """Write the counts, times and result, and end the span."""
@@ -238,21 +252,20 @@ class Stage(Scope):
         result = results.stage_result(error)
         if self.span.is_recording():
             self.span.set_attributes(self._figures(result, exhausted))
-            for source in (self._datasets, self._checks, self._samples):
-                for name, attributes in source.events() if source is not None else ():
+            for source in list(self._events.values()):
+                for name, attributes in source.events():
                     self.span.add_event(name, attributes)
         if error is not None and result != "success" and not isinstance(error, results.Aborted):
-            first = results.known_origin(error)
-            self.write_error(error, result, results.origin(error, self.name), trace=first is None)
+            trace_id = self.span.get_span_context().trace_id
+            seen = results.recorded(error, trace_id)
+            self.write_error(error, result, results.origin(error, self.name, trace_id), trace=not seen)
         self.span.end(ended)
-        if self.ends_run is not None:
-            self.ends_run.end(None if isinstance(error, results.Aborted) else error)
 
     def _figures(self, result: str, exhausted: bool | None) -> dict[str, AttributeValue]:
         counts = self.records
         figures: dict[str, AttributeValue] = {f"pipeline.records.{name}": value for name, value in counts.items()}
         figures[a.STAGE_RESULT] = result
-        figures[a.STAGE_SELF_TIME] = self.own_time() / 1e9
+        figures[a.STAGE_SELF_TIME] = self.own_time(self.left) / 1e9
         if self.waited:
             figures[a.STAGE_WAIT_TIME] = self.waited / 1e9
         if exhausted is False:
@@ -263,7 +276,7 @@ class Stage(Scope):
             figures[a.STAGE_SPANS_DROPPED] = self.others_dropped
         if (self.reconcile or self.kind in a.ONE_TO_ONE_KINDS) and "in" in counts and "out" in counts:
             gone = counts["out"] + counts.get("failed", 0) + counts.get("dropped", 0)
-            figures[a.RECORDS_UNACCOUNTED] = counts["in"] - gone
+            figures[a.RECORDS_UNACCOUNTED] = max(-LARGEST, counts["in"] - gone)
         return figures
 
 
