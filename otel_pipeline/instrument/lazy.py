@@ -61,7 +61,8 @@ class _Lazy(CountsItself):
     def _begun(self) -> None:
         # The call that returned the generator began its scope; what starts anew later hangs where the scope does.
         self._inner, self.scope.outlives = self.scope.inner, True
-        self._outer = self.scope._before or self._outer
+        if self.scope._before is not None:
+            self._outer = self.scope._before
         if isinstance(self.scope, Stage):
             self.scope.lazy = True
 

@@ -154,7 +154,7 @@ class Scope(Frame):
         """
         frame: object = current.get().get(FRAME_KEY)
         if frame is self:
-            current.set(self._before or Context())
+            current.set(Context() if self._before is None else self._before)
             return
         while isinstance(frame, Scope) and frame._before is not None:
             below, frame = frame, frame._before.get(FRAME_KEY)
