@@ -54,6 +54,8 @@ class Sender:
         self._warn = warn or (lambda message: None)
         self._connect = connect
         self._rng = rng
+        self.before_adopting: list[Callable[[], None]] = []
+        """Called on the sender's thread before it looks for what dead processes left; may append to the queue."""
         self._newer: set[Path] = set()
         self._wanted = False
         self._begin()
@@ -139,7 +141,8 @@ class Sender:
     def drain(self, timeout_s: float, *, live: bool = False) -> bool:
         """Deliver every orphan of the folder in this thread, and living processes' queues too when `live`.
 
-        Waits for a receiver that is down, as long as `timeout_s` seconds allow. True when nothing is left.
+        Waits for a receiver that is down, as long as `timeout_s` seconds allow. True when nothing is left. Not for use
+        beside `start`.
         """
         end = time.monotonic() + timeout_s
         self._delivery.deadline = self._clock() + timeout_s
@@ -153,6 +156,7 @@ class Sender:
             return True
         finally:
             detach(token)
+            self._delivery.close()
             self._delivery.deadline = float("inf")
 
     def _run(self) -> None:
@@ -197,6 +201,8 @@ class Sender:
 
     def _adopt(self, *, live: bool = False) -> bool:
         complete = True
+        for function in self.before_adopting:
+            function()
         for path in queue_files(self._queue.settings.folder):
             if not self._delivery.ready():
                 return False
