@@ -12,15 +12,15 @@ their meaning; where a setting of ours says the same thing, the table names the 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_pipeline.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 PREFIX = "OTEL_PIPELINE_"
 _OTLP = "OTEL_EXPORTER_OTLP_"
@@ -65,19 +65,23 @@ def _seconds(value: Any) -> float:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ValueError("a whole number from 0 up")
 
 
+_SPELLINGS = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         # YAML reads on/off/yes/no as booleans; a switch with more than two positions is spelt in words.
-        word = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
-        if isinstance(word, str) and word.strip().lower() in words:
-            return word.strip().lower()
+        word = str(value).strip().lower() if isinstance(value, (str, bool)) else ""
+        for known in (word, _SPELLINGS.get(word, "")):
+            if known in words:
+                return known
         raise ValueError("one of " + ", ".join(words))
 
     return convert
@@ -86,11 +90,10 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "1", "yes", "on"):
-        return True
-    if isinstance(value, str) and value.strip().lower() in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("true or false")
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if (word := _SPELLINGS.get(word, word)) not in ("true", "false"):
+        raise ValueError("true or false")
+    return word == "true"
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -212,33 +215,16 @@ def load(
     environ = os.environ if environ is None else environ
     found: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-
-    def take(values: Mapping[str, Any], origin: Origin, spelling: Callable[[Setting], str]) -> None:
-        for setting in SETTINGS:
-            if (value := values.get(setting.name)) is None:
-                continue
-            try:
-                found[setting.name] = setting.convert(value)
-                origins[setting.name] = origin
-            except ValueError as error:
-                wrong = SettingError(f"{spelling(setting)}={value!r}: got {value!r}, want {error}")
-                if say is None or origin == "argument":
-                    raise wrong from None
-                say(f"otel_pipeline: {wrong}; it is left out")
-
-    def complain(message: str) -> None:
-        if say is None:
-            raise SettingError(message)
-        say(f"otel_pipeline: {message}; it is left out")
-
-    take(_from_file(environ, complain), "config file", lambda setting: setting.name)
-    take(_from_environment(environ), "environment", lambda setting: setting.env)
-    given = {name: value for name, value in (arguments or {}).items() if value is not None}
-    for name, value in given.items():
-        if name not in _BY_NAME:
-            raise SettingError(f"{name}={value!r}: there is no such setting{_nearest(name, list(_BY_NAME))}")
-    take(given, "argument", lambda setting: setting.name)
-    return replace(Settings(**found), origins=tuple(origins.items()))
+    for read in (_from_file, _from_environment, _from_arguments):
+        lenient = say is not None and read is not _from_arguments
+        for problem, name, origin, value in read(environ, arguments or {}):
+            if problem is None:
+                found[name], origins[name] = value, origin
+            elif lenient and say is not None:
+                say(f"otel_pipeline: {problem}; it is left out")
+            else:
+                raise SettingError(problem)
+    return Settings(**found, origins=tuple(origins.items()))
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -305,34 +291,53 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    values: dict[str, str] = {}
+# What is wrong, or None and the setting's name, where it came from, and its value.
+_Reading = tuple[str | None, str, Origin, Any]
+
+
+def _from_arguments(environ: Mapping[str, str], arguments: Mapping[str, Any]) -> Iterator[_Reading]:
+    del environ
+    for name, value in arguments.items():
+        if value is not None:
+            yield _reading(name, value, "argument", f"{name}=")
+
+
+def _from_environment(environ: Mapping[str, str], arguments: Mapping[str, Any]) -> Iterator[_Reading]:
+    del arguments
     for setting in SETTINGS:
         for variable in (setting.env, *setting.falls_back_to):
             if environ.get(variable):
-                values[setting.name] = environ[variable]
+                yield _reading(setting.name, environ[variable], "environment", f"{variable}=")
                 break
-    return values
 
 
-def _from_file(environ: Mapping[str, str], complain: Callable[[str], None]) -> dict[str, Any]:
+def _from_file(environ: Mapping[str, str], arguments: Mapping[str, Any]) -> Iterator[_Reading]:
+    del arguments
     named = environ.get(CONFIG_FILE)
     path = Path(named or DEFAULT_FILE)
     if not named and not path.is_file():
-        return {}
+        return
     try:
         values = _read_yaml(path)
     except SettingError as error:
-        complain(str(error))
-        return {}
-    for name in list(values):
-        if name not in _BY_NAME:
-            complain(f"{path}: {name}: there is no such setting{_nearest(name, list(_BY_NAME))}")
-            del values[name]
-    return values
+        yield str(error), "", "config file", None
+        return
+    for name, value in values.items():
+        if value is not None or name not in _BY_NAME:
+            yield _reading(str(name), value, "config file", f"{path}: {name}: ")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _reading(name: str, value: Any, origin: Origin, spelling: str) -> _Reading:
+    if name not in _BY_NAME:
+        spelling = spelling if origin == "config file" else f"{spelling}{value!r}: "
+        return f"{spelling}there is no such setting{_nearest(name, list(_BY_NAME))}", name, origin, None
+    try:
+        return None, name, origin, _BY_NAME[name].convert(value)
+    except ValueError as error:
+        return f"{spelling}{value!r}: want {error}", name, origin, None
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
     import yaml  # noqa: PLC0415 - only where there is a file
 
     try:
@@ -343,7 +348,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+    if not isinstance(values, dict):
         raise SettingError(f"{path}: want `setting: value` lines, got a {type(values).__name__}")
     return values
 

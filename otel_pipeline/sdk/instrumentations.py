@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts
 from opentelemetry.util._importlib_metadata import entry_points
 
 from otel_pipeline import config
@@ -25,6 +24,8 @@ def load() -> None:
 
 
 def _load(entry: Any) -> None:
+    from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts  # noqa: PLC0415 - as needed
+
     try:
         if entry.dist is not None and get_dist_dependency_conflicts(entry.dist):
             return

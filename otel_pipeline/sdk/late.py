@@ -32,7 +32,7 @@ def take(handle: Handle, settings: Settings) -> None:
     for name in [name for name, value in told.items() if name in _TOO_LATE and value != getattr(handle.settings, name)]:
         value = told.pop(name)
         _log.warning(
-            "otel_pipeline: setup(%s=%r) comes after the launcher's %r and is left out; set %s before it",
+            "otel_pipeline: setup(%s=%r) comes after the launcher's %r and is left out; set %s instead",
             name, value, getattr(handle.settings, name), _TOO_LATE[name],
         )  # fmt: skip
     origins = dict(handle.settings.origins) | dict.fromkeys(told, "argument")

@@ -1,0 +1,35 @@
+"""What users import."""
+
+from __future__ import annotations
+
+import otel_pipeline
+
+
+def test_public_names() -> None:
+    """Adding or removing a public name is a decision, not an accident."""
+    assert otel_pipeline.__all__ == [
+        "AlreadySetUpError",
+        "Handle",
+        "PipelineTelemetryError",
+        "Run",
+        "SettingError",
+        "Stage",
+        "UsageError",
+        "__version__",
+        "current_run",
+        "current_stage",
+        "pipeline",
+        "setup",
+        "stage",
+    ]
+
+
+def test_each_public_name_is_there_and_documented() -> None:
+    """Each can be had from the package, also those that load the SDK on their first use."""
+    for name in otel_pipeline.__all__:
+        assert getattr(otel_pipeline, name).__doc__, name
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    """The lazy names do not hide a misspelt one."""
+    assert not hasattr(otel_pipeline, "set_up")
