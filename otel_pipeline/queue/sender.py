@@ -54,7 +54,7 @@ class Sender:
         self._warn = warn or (lambda message: None)
         self._connect = connect
         self._rng = rng
-        self.before_adopting: list[Callable[[], None]] = []
+        self.before_adopting: list[Callable[[], object]] = []
         """Called on the sender's thread before it looks for what dead processes left; may append to the queue."""
         self._newer: set[Path] = set()
         self._wanted = False
@@ -78,6 +78,11 @@ class Sender:
         self._stopping = False
         self._delivered = 0
         self._adopt_at = float("-inf")
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that it delivers."""
+        return self._queue
 
     @property
     def counts(self) -> Counts:

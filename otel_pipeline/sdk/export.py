@@ -50,23 +50,25 @@ class Export:
     settings: Settings
 
     @cached_property
-    def _queue(self) -> Queue:
+    def queue(self) -> Queue:
+        """This process's queue."""
         folder = Path(self.settings.queue_dir) if self.settings.queue_dir else config.state_folder() / "queue"
         return Queue.open(QueueSettings(folder), warn=_warn)
 
     @cached_property
-    def _sender(self) -> Sender:
-        return Sender(self._queue, sender_settings(self.settings, config.otlp_variables()), warn=_warn)
+    def sender(self) -> Sender:
+        """Its sender, not started."""
+        return Sender(self.queue, sender_settings(self.settings, config.otlp_variables()), warn=_warn)
 
     @property
-    def sender(self) -> Sender | None:
-        """The queue's sender, not started; None where nothing goes into the queue."""
-        return self._sender if "_queue" in self.__dict__ else None
+    def used(self) -> Sender | None:
+        """The sender; None where nothing goes into the queue."""
+        return self.sender if "queue" in self.__dict__ else None
 
     def span_processors(self) -> list[SpanProcessor]:
         """Run and stage spans are on disk when their end returns, others within 100 ms."""
         return [
-            DurableSpanProcessor(self._queue, at_once=_ours)
+            DurableSpanProcessor(self.queue, at_once=_ours)
             if name == "otlp"
             else BatchSpanProcessor(_named("traces", name))
             for name in config.exporter_names("traces", self.settings)
@@ -75,7 +77,7 @@ class Export:
     def log_processors(self) -> list[LogRecordProcessor]:
         """Log events about runs are on disk when they are emitted, other records within 100 ms."""
         return [
-            DurableLogProcessor(self._queue, at_once=_our_event)
+            DurableLogProcessor(self.queue, at_once=_our_event)
             if name == "otlp"
             else BatchLogRecordProcessor(_named("logs", name))
             for name in config.exporter_names("logs", self.settings)
@@ -85,7 +87,7 @@ class Export:
         """Metrics are collected on the SDK's interval (``OTEL_METRIC_EXPORT_INTERVAL``) and at exit."""
         readers: list[MetricReader] = []
         for name in config.exporter_names("metrics", self.settings):
-            exporter: Any = DurableMetricExporter(self._queue) if name == "otlp" else _named("metrics", name)
+            exporter: Any = DurableMetricExporter(self.queue) if name == "otlp" else _named("metrics", name)
             # An entry point of this group may be a reader itself (Prometheus's is).
             readers.append(PeriodicExportingMetricReader(exporter) if hasattr(exporter, "export") else exporter)
         return readers

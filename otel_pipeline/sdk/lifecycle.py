@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 
     from otel_pipeline.instrument.run import Run
     from otel_pipeline.sdk.handover import Handover
+    from otel_pipeline.sdk.open_runs import OpenRuns
 
 
 class Lifecycle:
     """Listens to the registry: log events for every run, and the handover for the one whose span the parent makes."""
 
-    def __init__(self, logs: LoggerProvider | None, handover: Handover | None, heartbeat_interval: float) -> None:
+    def __init__(
+        self,
+        logs: LoggerProvider | None,
+        handover: Handover | None,
+        heartbeat_interval: float,
+        open_runs: OpenRuns | None = None,
+    ) -> None:
+        self._open_runs = open_runs
         self._logger = logs.get_logger(SCOPE_NAME, __version__) if logs is not None else None
         self._handover = handover
         self._interval = heartbeat_interval
@@ -47,6 +55,8 @@ class Lifecycle:
         with _harmless():
             if run.remote and self._handover is not None:
                 self._handover.run_started(run.name, attempt=run.attempt)
+            elif self._open_runs is not None:
+                self._open_runs.run_started(run)
             self._emit(events.RUN_STARTED, run, f"{run.key}-started")
             self._beat_from_now_on()
 
@@ -55,6 +65,8 @@ class Lifecycle:
         if run.remote and self._handover is not None:
             with _harmless():
                 self._handover.run_ended(_ended(run), _exception(run), run.attributes)
+        elif self._open_runs is not None:
+            self._open_runs.run_ended(run)
 
     def every(self, interval: float) -> None:
         """Another interval of heartbeats, in seconds; 0 for none."""
@@ -68,8 +80,10 @@ class Lifecycle:
             self._beat_from_now_on()
 
     def stop(self) -> None:
-        """No more heartbeats."""
+        """No more heartbeats, and nothing that is open."""
         self._stop.set()
+        if self._open_runs is not None:
+            self._open_runs.close()
 
     def _beat_from_now_on(self) -> None:
         if self._interval <= 0 or self._logger is None or self._pid == os.getpid():
@@ -83,6 +97,8 @@ class Lifecycle:
 
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(self._interval):
+            if self._open_runs is not None:
+                self._open_runs.alive()
             for run in registry.open_runs() + self._waiting():
                 self._beats += 1
                 with _harmless():

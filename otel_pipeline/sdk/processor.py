@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.metrics import RunMetrics
+    from otel_pipeline.sdk.open_runs import OpenRuns
 
 # Stages kept per run for the summary: beyond, a run with a stage per record would grow without bound.
 MOST_STAGES = 2000
@@ -44,20 +45,28 @@ class KpiSpanProcessor(SpanProcessor):
         metrics: RunMetrics | None = None,
         handover: Handover | None = None,
         summarise: Callable[[Run, Sequence[Stage]], None] | None = None,
+        open_runs: OpenRuns | None = None,
     ) -> None:
+        self._open_runs = open_runs
         self._metrics = metrics
         self._handover = handover
         self.summarise = summarise
         self._stages: dict[str, list[Stage]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Tells the parent which stage is open, so that it can say where a lost run was."""
-        if self._handover is None or not _ours(span):
+        """Notes which stage is open, so that whoever closes a lost run can say where it was."""
+        if (self._handover is None and self._open_runs is None) or not _ours(span):
             return
         with contextlib.suppress(Exception):
-            name = (span.attributes or {}).get(a.STAGE_NAME)
-            if name is not None and span.context is not None:
-                self._handover.stage_started(f"{span.context.span_id:016x}", str(name))
+            attributes = span.attributes or {}
+            name = attributes.get(a.STAGE_NAME)
+            if name is None or span.context is None:
+                return
+            span_id = f"{span.context.span_id:016x}"
+            if self._handover is not None:
+                self._handover.stage_started(span_id, str(name))
+            if self._open_runs is not None:
+                self._open_runs.stage_started(span_id, str(attributes.get(a.RUN_ID)), str(name))
 
     def on_end(self, span: ReadableSpan) -> None:
         """Reads it, if it is one of ours."""
@@ -82,6 +91,8 @@ class KpiSpanProcessor(SpanProcessor):
             self._metrics.stage_ended(stage)
         if self._handover is not None:
             self._handover.stage_ended(stage)
+        if self._open_runs is not None:
+            self._open_runs.stage_ended(stage.span_id)
         if stage.run_id is None or self.summarise is None:
             return
         if stage.run_id not in self._stages and len(self._stages) >= _MOST_RUNS:

@@ -48,7 +48,7 @@ def make(settings: Settings, default_name: str) -> Providers:
     own = tuple(provider for provider, ours in ((traces, own_traces), (meters, own_meters), (logs, own_logs)) if ours)
     # A program that has a logger provider of its own has decided what to send of its logs.
     sends_logs = own_logs and bool(config.exporter_names("logs", settings))
-    return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.sender, sends_logs)
+    return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.used, sends_logs)
 
 
 def rename(own: tuple[Any, ...], settings: Settings) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from otel_pipeline import config
 from otel_pipeline.errors import AlreadySetUpError
 from otel_pipeline.instrument import registry
-from otel_pipeline.sdk import bounded, children, instrumentations, late, logs, processes, providers, script
+from otel_pipeline.sdk import bounded, children, instrumentations, late, logs, lost, processes, providers, script
 from otel_pipeline.sdk.handle import Handle
 from otel_pipeline.sdk.lifecycle import Lifecycle
 from otel_pipeline.sdk.processor import KpiSpanProcessor, print_summary, to_be_shown
@@ -154,9 +154,10 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
     handle._own, handle._sender = made.own, made.sender
     handle._handover = handover = script.continue_parent(config.environment(), settings)
     shown = to_be_shown(settings.summary, under_parent=handover is not None)
-    handle._processor = KpiSpanProcessor(made.run_metrics, handover, print_summary if shown else None)
+    open_runs = lost.watch(made.sender, made.traces.resource, made.run_metrics.run_ended)
+    handle._processor = KpiSpanProcessor(made.run_metrics, handover, print_summary if shown else None, open_runs)
     made.traces.add_span_processor(handle._processor)
-    handle._lifecycle = Lifecycle(made.logs, handover, settings.heartbeat_interval)
+    handle._lifecycle = Lifecycle(made.logs, handover, settings.heartbeat_interval, open_runs)
     registry.listen(handle._lifecycle)
     if settings.logs and made.sends_logs:
         logs.capture(made.logs)

@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,6 +16,9 @@ from otel_pipeline.queue.folder import queue_files
 from otel_pipeline.queue.format import Record, scan
 from otel_pipeline.sdk.lost import close_lost
 from otel_pipeline.sdk.open_runs import dead
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
     import os, signal, sys

@@ -1,0 +1,93 @@
+"""Runs whose process has died without ending them: closed as ``lost`` by the next process that comes by the queue.
+
+The span gets the identity that the run had from its start, the resource of the process that died, and ends at its last
+sign of life. It is appended to the closer's queue before the dead process's file is removed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from otel_pipeline.model import Run
+from otel_pipeline.queue.folder import queue_files
+from otel_pipeline.queue.processors import DurableSpanProcessor
+from otel_pipeline.sdk.emit import emit_run
+from otel_pipeline.sdk.open_runs import OpenRun, OpenRuns, dead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from otel_pipeline.queue import Queue, Sender
+
+_SPAN_ID = b"\x12\x08"  # field 2, eight bytes: a span's own id in OTLP's protobuf
+
+
+def watch(sender: Sender | None, resource: Resource, ended: Callable[[Run], None]) -> OpenRuns | None:
+    """Note what this process has open, and close what dead ones have left when the sender looks for their queues."""
+    if sender is None:
+        return None
+    queue = sender.queue
+    open_runs = OpenRuns(queue.settings.folder, resource.attributes)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=open_runs.leave_to_parent)
+    sender.before_adopting.append(lambda: close_lost(queue, ended))
+    return open_runs
+
+
+def close_lost(queue: Queue, ended: Callable[[Run], None] | None = None) -> int:
+    """Close the runs of dead processes in the queue's folder; ``ended`` is told of each. Returns how many."""
+    folder, count = queue.settings.folder, 0
+    for path, runs in dead(folder):
+        for run in runs:
+            if _is_stored(folder, run.span_id):
+                continue  # it died between the run's end and saying so
+            lost = _lost(run)
+            _emit(queue, run, lost)
+            if ended is not None:
+                ended(lost)
+            count += 1
+        path.unlink(missing_ok=True)
+    return count
+
+
+def _lost(run: OpenRun) -> Run:
+    inside = f", in stage {', '.join(run.stages)}" if run.stages else ""
+    return Run(
+        trace_id=run.trace_id,
+        span_id=run.span_id,
+        run_id=run.run_id,
+        pipeline=run.name,
+        result="lost",
+        started=run.started,
+        ended=run.seen,
+        attempt=run.attempt,
+        error_message=f"its process died without a word{inside}",
+        open_stages=run.stages,
+    )
+
+
+def _emit(queue: Queue, run: OpenRun, lost: Run) -> None:
+    provider = TracerProvider(resource=Resource(dict(run.resource)), shutdown_on_exit=False)
+    provider.add_span_processor(DurableSpanProcessor(queue, at_once=lambda span: True))
+    parent = None
+    if run.parent_span_id is not None:
+        above = SpanContext(int(run.trace_id, 16), int(run.parent_span_id, 16), True, TraceFlags(TraceFlags.SAMPLED))
+        parent = set_span_in_context(NonRecordingSpan(above))
+    emit_run(provider, lost, parent)
+
+
+def _is_stored(folder: Path, span_id: str) -> bool:
+    wanted = _SPAN_ID + bytes.fromhex(span_id)
+    for path in queue_files(folder):
+        try:
+            if wanted in path.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
