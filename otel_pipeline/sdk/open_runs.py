@@ -13,7 +13,7 @@ A stage that begins or ends costs one write of 256 bytes, which outlives the pro
 fills up, touching one would end the user's process by SIGBUS.)
 
 Whoever finds the lock free knows that the owner is gone and closes its runs as lost (``lost.py``). The file's time of
-modification is the last sign of life.
+modification, in ticks of the kernel, is the last sign of life.
 """
 
 from __future__ import annotations
