@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from otel_pipeline.errors import UsageError
 from otel_pipeline.instrument import lazy
 from otel_pipeline.instrument.context import FRAME_KEY, current
-from otel_pipeline.instrument.records import attributes_from
+from otel_pipeline.instrument.records import attributes_from, text
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.instrument.scope import Scope
 from otel_pipeline.instrument.stage import Stage
@@ -83,12 +83,12 @@ class _Pipeline(_Opens[Run]):
         self, name: str | None, attributes: Mapping[str, AttributeValue] | None, run_id: str | None, attempt: int
     ) -> None:
         super().__init__(name, attributes)
-        self._run_id = run_id
+        self._run_id = text(run_id, "run_id")
         self._attempt = attempt
 
     def open(self, name: str) -> Run:
         run = Run(name, self._attributes, id=self._run_id, attempt=self._attempt)
-        run.claims = run.id if self._run_id else ""
+        run.claims = self._run_id or ""
         return run
 
 

@@ -13,13 +13,20 @@ from collections import deque
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Protocol
 
+from opentelemetry import trace
+
+from otel_pipeline.version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from opentelemetry.trace import Tracer, TracerProvider
 
     from otel_pipeline.instrument.run import Run
     from otel_pipeline.instrument.scope import Scope
 
-_log = logging.getLogger("otel_pipeline")
+SCOPE_NAME = "otel_pipeline"
+_log = logging.getLogger(SCOPE_NAME)
 
 
 class RunListener(Protocol):
@@ -40,6 +47,7 @@ class _Registry:
         self.listener: RunListener | None = None
         self.abandoned: deque[Scope] = deque()
         self.said: set[str] = set()
+        self.tracer: tuple[TracerProvider, Tracer] | None = None
         self.lock = threading.Lock()
 
 
@@ -99,6 +107,18 @@ def take_script() -> Run | None:
             return None
         run.taken = True
     return run if claim is None or claim() else None
+
+
+def tracer() -> Tracer:
+    """Our tracer of the current provider.
+
+    Kept, since the SDK's ``get_tracer`` calls ``warnings.filterwarnings`` each time: asked for per stage, it would make
+    Python show the program's own warnings again and again, which it shows once.
+    """
+    provider, known = trace.get_tracer_provider(), _state.tracer
+    if known is None or known[0] is not provider:
+        known = _state.tracer = (provider, provider.get_tracer(SCOPE_NAME, __version__))
+    return known[1]
 
 
 def abandon(scope: Scope) -> None:

@@ -7,16 +7,14 @@ import uuid
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan
 
 from otel_pipeline.instrument import identity, registry, results
 from otel_pipeline.instrument.context import FRAME_KEY
 from otel_pipeline.instrument.records import text, whole
-from otel_pipeline.instrument.scope import SCOPE_NAME, Scope
+from otel_pipeline.instrument.scope import Scope
 from otel_pipeline.semconv import attributes as a
-from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
@@ -62,7 +60,7 @@ class Run(Scope):
         remote: bool = False,
     ) -> None:
         super().__init__(name, attributes)
-        self.id = text(id, "run_id") or identity.new_run_id()
+        self.id = id or identity.new_run_id()
         self.key = uuid.uuid4().hex  # of this object: a run id may be given by the user, twice at once
         self.attempt = whole(attempt, "attempt") or 1
         self.identity = identity_
@@ -125,7 +123,7 @@ class Run(Scope):
         attributes[a.RUN_ATTEMPT] = self.attempt
         if self.parent_id is not None:
             attributes[a.RUN_PARENT_ID] = self.parent_id
-        tracer = trace.get_tracer(SCOPE_NAME, __version__)
+        tracer = registry.tracer()
         with identity.planned(self.identity):
             return tracer.start_span(f"run {self.name}", parent, attributes=attributes, start_time=started)
 

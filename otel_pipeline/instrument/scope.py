@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
 
-SCOPE_NAME = "otel_pipeline"
+SCOPE_NAME = registry.SCOPE_NAME
 _LONGEST_NAME = 1000
 
 

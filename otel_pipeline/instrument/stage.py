@@ -5,8 +5,6 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from opentelemetry import trace
-
 from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.context import FRAME_KEY, current_frame
 from otel_pipeline.instrument.records import (
@@ -23,10 +21,9 @@ from otel_pipeline.instrument.records import (
     whole,
 )
 from otel_pipeline.instrument.run import Run
-from otel_pipeline.instrument.scope import SCOPE_NAME, Scope
+from otel_pipeline.instrument.scope import Scope
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
-from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -231,8 +228,7 @@ class Stage(Scope):
             attributes[a.STAGE_KIND] = self.kind
         if self.late:
             attributes[a.STAGE_LATE] = True
-        tracer = trace.get_tracer(SCOPE_NAME, __version__)
-        return tracer.start_span(f"stage {self.name}", outer, attributes=attributes, start_time=started)
+        return registry.tracer().start_span(f"stage {self.name}", outer, attributes=attributes, start_time=started)
 
     def again(self) -> Stage:
         """A stage like this one, not begun."""

@@ -314,6 +314,18 @@ def test_a_span_processor_that_raises_costs_the_user_nothing(seen: Seen, monkeyp
     assert registry.open_runs() == []
 
 
+def test_stages_leave_pythons_warning_filters_alone(seen: Seen) -> None:
+    """A warning that Python shows once is not shown again because a stage began (the SDK's get_tracer resets that)."""
+    import warnings
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            with op.stage("s"):
+                warnings.warn("mine", UserWarning, stacklevel=1)
+    assert len(shown) <= 2  # again after the first stage at most: the tracer is made then
+
+
 def test_a_script_run_is_taken_over_by_the_first_pipeline_that_begins(seen: Seen) -> None:
     """A generator pipeline that is called and never pulled from takes nothing over; the first that begins does."""
     from otel_pipeline.instrument.run import Run
