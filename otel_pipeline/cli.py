@@ -6,6 +6,7 @@ A subcommand is a row of ``COMMANDS``: what it is, its arguments, what it calls.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,31 @@ def _run(arguments: argparse.Namespace) -> int:
     leave(run(command, name=arguments.name, quiet=arguments.quiet))
 
 
+def _queue_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("status", "list", "drain", "retry"), help="what to do")
+    parser.add_argument("--queue-dir", metavar="FOLDER", help="the queue's folder (setting queue_dir)")
+    parser.add_argument("--json", action="store_true", help="status: as JSON, with every file")
+    parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="drain: give up after (30)")
+    parser.add_argument("--live", action="store_true", help="drain: also what living processes have not yet sent")
+
+
+def _queue(arguments: argparse.Namespace) -> int:
+    from otel_pipeline.errors import PipelineTelemetryError  # noqa: PLC0415 - each command loads what it needs
+    from otel_pipeline.sdk import queues  # noqa: PLC0415
+
+    try:
+        if arguments.action == "status":
+            return queues.status(arguments.queue_dir, as_json=arguments.json)
+        if arguments.action == "list":
+            return queues.files(arguments.queue_dir)
+        if arguments.action == "drain":
+            return queues.drain(arguments.queue_dir, timeout=arguments.timeout, live=arguments.live)
+        return queues.retry(arguments.queue_dir)
+    except (PipelineTelemetryError, OSError) as error:
+        sys.stderr.write(f"otel-pipeline queue {arguments.action}: {error}\n")
+        return 2
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -78,6 +104,12 @@ def _version(arguments: argparse.Namespace) -> int:
 
 COMMANDS = (
     Command("run", "Run a command as one run of a pipeline, nothing in it changed.", _run_arguments, _run),
+    Command(
+        "queue",
+        "Look at what waits on disk to be sent, send it, or offer rejected records again.",
+        _queue_arguments,
+        _queue,
+    ),
     Command("version", "Print the version.", _no_arguments, _version),
 )
 """The subcommands, in the order of the help."""

@@ -145,6 +145,13 @@ SETTINGS: tuple[Setting, ...] = (
         "The longest that the end of the process waits for sending; what is not sent by then is left. 0: not at all.",
         _seconds,
     ),
+    Setting(
+        "handle_signals",
+        "boolean",
+        False,
+        "End open runs as cancelled on SIGTERM and SIGHUP. A handler of Python's runs only when a C call returns.",
+        _switch,
+    ),
     Setting("heartbeat_interval", "seconds", 15.0, "How often an open run says that it is alive; 0 never.", _seconds),
     Setting(
         "stage_span_limit",
@@ -190,6 +197,7 @@ class Settings:
     logs: bool = True
     instrument: bool = True
     exit_timeout: float = 2.0
+    handle_signals: bool = False
     heartbeat_interval: float = 15.0
     stage_span_limit: int = 1000
     queue_dir: str | None = None

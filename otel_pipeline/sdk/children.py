@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from otel_pipeline.instrument.context import carrier, current
-from otel_pipeline.sdk import processes
+from otel_pipeline.sdk import pools
 
 
 class Passport:
@@ -36,6 +36,14 @@ def ends() -> None:
         handle.store(handle.settings.exit_timeout)
 
 
+def patience() -> float:
+    """How many seconds a child has for ``ends``."""
+    from otel_pipeline.sdk import setup  # noqa: PLC0415
+
+    handle = setup.current_handle()
+    return handle.settings.exit_timeout if handle is not None and not handle.stopped else 0.0
+
+
 def is_one() -> bool:
     """Whether this process is one that multiprocessing has started by a command line, also for its own purposes."""
     words = getattr(sys, "orig_argv", [])
@@ -48,5 +56,5 @@ def _arrive(values: dict[str, Any] | None, variables: dict[str, str]) -> Passpor
     if values is not None:
         with contextlib.suppress(Exception):
             setup.join(values)
-            current.set(processes.context_of(variables))
+            current.set(pools.context_of(variables))
     return Passport()

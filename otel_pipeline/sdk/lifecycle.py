@@ -51,7 +51,9 @@ class Lifecycle:
         self._lock = threading.Lock()
 
     def run_started(self, run: Run) -> None:
-        """A run has started."""
+        """A run has started. Not when a script's run, known from the start, gets its span at its end."""
+        if run.taken and run is registry.script():
+            return
         with _harmless():
             if run.remote and self._handover is not None:
                 self._handover.run_started(run.name, attempt=run.attempt)

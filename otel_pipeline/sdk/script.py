@@ -18,7 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_c
 
 from otel_pipeline import config
 from otel_pipeline.instrument import registry
-from otel_pipeline.instrument.context import from_carrier, inside
+from otel_pipeline.instrument.context import current_frame, from_carrier, inside
 from otel_pipeline.instrument.naming import name_from
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.sdk import exits
@@ -102,6 +102,8 @@ def wanted(settings: Settings, *, launched: bool, by_main: bool) -> bool:
         return settings.script_run == "true"
     if not (launched or by_main) or _interactive():
         return False
+    if current_frame() is not None:
+        return False  # started by code inside a run, which this script then belongs to
     return script_name(settings) not in SERVERS
 
 

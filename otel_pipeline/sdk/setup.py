@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Any
 from otel_pipeline import config
 from otel_pipeline.errors import AlreadySetUpError
 from otel_pipeline.instrument import registry
-from otel_pipeline.sdk import bounded, children, instrumentations, late, logs, lost, processes, providers, script
+from otel_pipeline.sdk import (
+    bounded,
+    children,
+    instrumentations,
+    late,
+    logs,
+    lost,
+    patching,
+    processes,
+    providers,
+    script,
+    signals,
+)
 from otel_pipeline.sdk.handle import Handle
 from otel_pipeline.sdk.lifecycle import Lifecycle
 from otel_pipeline.sdk.processor import KpiSpanProcessor, print_summary, to_be_shown
@@ -51,6 +63,7 @@ def setup(
     logs: bool | None = None,
     instrument: bool | None = None,
     exit_timeout: float | None = None,
+    handle_signals: bool | None = None,
     heartbeat_interval: float | None = None,
     stage_span_limit: int | None = None,
     queue_dir: str | None = None,
@@ -119,7 +132,7 @@ def reset() -> None:
             _State.handle.shutdown()
             atexit.unregister(_leave)
         _State.handle = None
-        processes.forget()
+        patching.undo()
         registry.reset()
 
 
@@ -161,7 +174,7 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
     registry.listen(handle._lifecycle)
     if settings.logs and made.sends_logs:
         logs.capture(made.logs)
-    processes.follow(children.Passport, children.ends)
+    processes.follow(children.Passport, children.ends, children.patience)
     if settings.instrument and not launched:
         instrumentations.load()
     _begin_script(handle, made, launched=launched, by_main=by_main)
@@ -169,6 +182,8 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
         late.tell_parent(handle)
     if made.sender is not None:
         made.sender.start()
+    if settings.handle_signals:
+        signals.handle_signals(handle)
     # OpenTelemetry's providers would stop by themselves, in an order of their own and one by one.
     bounded.prepare()
     atexit.register(_leave)

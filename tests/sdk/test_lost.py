@@ -24,7 +24,7 @@ PROGRAM = """
     import os, signal, sys
     import otel_pipeline as op
 
-    op.setup("orders", version="1.4", script_run="false")
+    op.setup("orders", version="1.4", script_run=False)
 
     with op.pipeline("orders_etl") as run:
         print(run.id, flush=True)
