@@ -92,7 +92,9 @@ class Delivery:
 
     def abandon(self) -> None:
         """Forget the transport in a forked child, whose parent goes on using its connections."""
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if transport:
+            transport.abandon()
 
     def _left(self) -> float:
         return self.deadline - self._clock()

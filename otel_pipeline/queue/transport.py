@@ -56,6 +56,10 @@ class Transport(Protocol):
         """Close connections; a later `send` opens them again."""
         ...
 
+    def abandon(self) -> None:
+        """Let go of connections in a forked child without disturbing the parent, whose they are."""
+        ...
+
 
 def open_transport(settings: SenderSettings) -> Transport:
     """The transport for `settings.protocol`, imported here so that a process which never sends never loads it.

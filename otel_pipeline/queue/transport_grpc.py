@@ -80,6 +80,14 @@ class GrpcTransport:
             channel.close()
         self._channels.clear()
 
+    def abandon(self) -> None:
+        """Keep the channels for ever: without the threads that the fork left behind, closing them would hang."""
+        _abandoned.append(self._channels)
+        self._channels = {}
+
+
+_abandoned: list[dict[str, Any]] = []
+
 
 def _outcome(error: Any) -> Outcome:
     code, details = error.code().name, error.details() or ""

@@ -122,6 +122,10 @@ class HttpTransport:
             connection.close()
         self._connections.clear()
 
+    def abandon(self) -> None:
+        """The child's copies of the descriptors are closed, which neither end of a connection sees."""
+        self.close()
+
 
 def _bound(connection: http.client.HTTPConnection, deadline: float) -> None:
     """Give the next step of the exchange what is left of its time; raises `TimeoutError` when that is nothing."""

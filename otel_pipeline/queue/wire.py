@@ -78,9 +78,10 @@ def attributes(tag: bytes, values: Mapping[str, Any] | None) -> bytes:
     if not values:
         return b""
     out: list[bytes] = []
+    keys = _keys.get(tag) or _keys.setdefault(tag, {})
     # The SDK's mapping iterates through Python-level views, which cost more than the encoding; its dict is the same.
     for key, value in getattr(values, "_dict", values).items():
-        known = _keys.get(key) or _key(key)
+        known = keys.get(key) or _key(keys, tag, key)
         kind = type(value)
         if kind is str:
             pair = known.pairs.get(value) or _pair(known, value)
@@ -90,28 +91,28 @@ def attributes(tag: bytes, values: Mapping[str, Any] | None) -> bytes:
             pair = known.float_head + double(value)
         else:
             pair = _pair(known, value)
-        if pair:
-            out += (tag, pair)
+        out.append(pair)
     return b"".join(out)
 
 
 class _Key:
-    """The encoded `key` of a `KeyValue`, and what can be prepared of the pairs that it will be in.
+    """The encoded `key` of a `KeyValue` under one tag, and what can be prepared of the fields that it will be in.
 
     `pairs` keeps those with short texts, most of which repeat from span to span; the heads are all of a pair but the
     number.
     """
 
-    __slots__ = ("float_head", "head", "int_heads", "pairs")
+    __slots__ = ("float_head", "head", "int_heads", "pairs", "tag")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, tag: bytes, key: str) -> None:
+        self.tag = tag
         self.head = delimited(b"\x0a", str(key).encode("utf-8", "replace")) + b"\x12"
         self.pairs: dict[str, bytes] = {}
         self.float_head = self._before(9) + b"\x21"
         self.int_heads = [self._before(1 + size) + b"\x18" for size in (1, 2, 3)]
 
     def _before(self, size: int) -> bytes:
-        return varint(len(self.head) + 1 + size) + self.head + varint(size)
+        return self.tag + varint(len(self.head) + 1 + size) + self.head + varint(size)
 
     def small_int(self, value: int) -> bytes:
         """The pair with an integer of 0 ≤ value < 2²¹, the sizes of most counts."""
@@ -122,24 +123,24 @@ class _Key:
         return self.int_heads[2] + bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
 
 
-_keys: dict[str, _Key] = {}
+_keys: dict[bytes, dict[str, _Key]] = {}
 
 
-def _key(key: str) -> _Key:
-    if len(_keys) >= _KEY_LIMIT:
-        _keys.clear()
-    _keys[key] = known = _Key(key)
+def _key(keys: dict[str, _Key], tag: bytes, key: str) -> _Key:
+    if len(keys) >= _KEY_LIMIT:
+        keys.clear()
+    keys[key] = known = _Key(tag, key)
     return known
 
 
 def _pair(known: _Key, value: Any) -> bytes:
-    """A `KeyValue` with its length; nothing for a value that cannot be encoded."""
+    """A field that holds a `KeyValue`; nothing for a value that cannot be encoded."""
     try:
         encoded = any_value(value)
     except (ValueError, TypeError):
         return b""
     body = known.head + varint(len(encoded)) + encoded
-    pair = varint(len(body)) + body
+    pair = delimited(known.tag, body)
     if type(value) is str and len(value) <= _CACHED_LENGTH:
         if len(known.pairs) >= _PAIR_LIMIT:
             known.pairs.clear()

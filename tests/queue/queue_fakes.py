@@ -50,6 +50,9 @@ class FakeTransport:
         """Count it."""
         self.closed += 1
 
+    def abandon(self) -> None:
+        """Do nothing."""
+
 
 class Clock:
     """A monotonic clock that stands until it is moved."""
