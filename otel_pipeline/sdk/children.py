@@ -15,6 +15,10 @@ from typing import Any
 from otel_pipeline.instrument.context import carrier, current
 from otel_pipeline.sdk import pools
 
+# Seconds for a request that is on its way when a child ends: cut off, what it brings would be sent once more.
+# Not longer, since a pool may start a process for every task.
+_GOODBYE = 0.25
+
 
 class Passport:
     """Goes along with a ``multiprocessing.Process``; unpickled in a spawned child, it sets that up like its parent."""
@@ -32,8 +36,9 @@ def ends() -> None:
     from otel_pipeline.sdk import setup  # noqa: PLC0415
 
     if (handle := setup.current_handle()) is not None:
-        # Its queue is on disk then; the parent, or whoever comes next, delivers it.
         handle.store(handle.settings.exit_timeout)
+        # All is on disk; its parent, or whoever comes next, delivers the rest.
+        handle.hang_up(min(handle.settings.exit_timeout, _GOODBYE))
 
 
 def patience() -> float:
@@ -41,7 +46,7 @@ def patience() -> float:
     from otel_pipeline.sdk import setup  # noqa: PLC0415
 
     handle = setup.current_handle()
-    return handle.settings.exit_timeout if handle is not None and not handle.stopped else 0.0
+    return handle.settings.exit_timeout if handle is not None else 0.0
 
 
 def is_one() -> bool:

@@ -116,6 +116,10 @@ class Handle:
                     provider.shutdown()
 
         within(max(seconds, _STORING), stop)
+        self.hang_up(max(0.0, end - time.monotonic()))
+
+    def hang_up(self, seconds: float) -> None:
+        """Send for at most ``seconds`` what is on disk, then nothing more; the rest stays there."""
         if self._sender is not None:
             with contextlib.suppress(Exception):
-                self._sender.stop(max(0.0, end - time.monotonic()))
+                self._sender.stop(seconds)

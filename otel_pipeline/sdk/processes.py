@@ -57,7 +57,7 @@ def _environment(given: Any, variables: Mapping[str, str], inherited: str | None
     A copy of ``os.environ`` with what this process has ``inherited`` says nothing.
     """
     there = os.environ if given is None else given
-    if not isinstance(there, Mapping) or os.fsencode(TRACEPARENT) in there:
+    if not isinstance(there, Mapping) or os.fsencode(TRACEPARENT) in list(there):
         return given
     if there.get(TRACEPARENT) not in (None, inherited):
         return given
