@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import re
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import date, datetime, time, timezone
@@ -127,7 +128,9 @@ def moment(value: object) -> str | None:
         return None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
-            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            # Python 3.10 reads neither a Z nor fractions of other than three or six digits.
+            micros = re.sub(r"\.(\d{1,6})\d*", lambda found: f".{found[1]:0<6}", value)
+            value = datetime.fromisoformat(micros.replace("Z", "+00:00"))
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), timezone.utc)
     if not isinstance(value, datetime):

@@ -1,10 +1,8 @@
-"""generators.md, line 8: async generators, tasks, threads, tee and prefetch; no clock is waited for."""
+"""generators.md, line 8: async generators and tasks; no clock is waited for."""
 
 import asyncio
 import contextlib
 import gc
-import itertools
-import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -149,18 +147,18 @@ def test_8_gathered_stages_cover_the_run_once(seen: Seen, clock: Clock) -> None:
     """Tasks that overlap cover their parent's time by their union: no self time is negative, sums may exceed wall."""
 
     @op.stage
-    async def work(barrier: list[int]) -> None:
-        barrier.append(1)
-        while len(barrier) < 3:
-            await asyncio.sleep(0)
+    async def work(number: int, all_here: asyncio.Event) -> None:
+        if number == 2:
+            all_here.set()
+        await all_here.wait()
         clock.spend(10)
         await asyncio.sleep(0)
 
     async def main() -> None:
         async with op.pipeline("p"):
             clock.spend(7)
-            barrier: list[int] = []
-            await asyncio.gather(*(work(barrier) for _ in range(3)))
+            all_here = asyncio.Event()
+            await asyncio.gather(*(work(number, all_here) for number in range(3)))
             clock.spend(5)
 
     asyncio.run(main())
@@ -356,55 +354,6 @@ def test_8_coroutine_pipelines_that_return_an_iterator_are_extended(seen: Seen) 
     for stage in seen.all("stage aextract"):
         assert stage.end_time <= max(run.end_time for run in seen.spans if run.name.startswith("run"))  # type: ignore[operator,type-var]
     assert "pipeline.stage.late" not in (seen.all("stage aextract")[0].attributes or {})
-
-
-def test_8_threads_have_frames_of_their_own(seen: Seen, clock: Clock) -> None:
-    """A stage on another thread covers nothing of the run; both are busy at once, so the sum may exceed wall."""
-
-    def work(context: Any) -> None:
-        context_api.attach(context)
-        with op.stage("elsewhere"):
-            clock.spend(50)
-
-    with op.pipeline("p"):
-        thread = threading.Thread(target=work, args=(context_api.get_current(),))
-        thread.start()
-        thread.join()
-    assert seen.parent("stage elsewhere") == "run p"
-    assert seen.self_times() == {"run p": 50, "stage elsewhere": 50}
-
-
-def test_8_tee_counts_each_record_once(seen: Seen) -> None:
-    """itertools.tee pulls once per record, charged to whoever pulled first; both branches are complete."""
-    with op.pipeline("p"):
-        left, right = itertools.tee(extract())
-        with op.stage("left") as one:
-            assert list(left) == [1, 2, 3]
-        with op.stage("right") as two:
-            assert list(right) == [1, 2, 3]
-    assert seen.stage("extract")["pipeline.records.out"] == 3
-    assert (one.records, two.records) == ({"in": 3}, {})
-
-
-def test_8_prefetch_in_a_thread_has_no_edge_across_the_queue(seen: Seen) -> None:
-    """What goes through a queue is not pulled from the stage: no edge, no in; the stage's out is right."""
-    buffer: queue.Queue[Any] = queue.Queue(maxsize=1)
-
-    def fill(rows: Any) -> None:
-        for row in rows:
-            buffer.put(row)
-        buffer.put(None)
-
-    with op.pipeline("p"):
-        thread = threading.Thread(target=fill, args=(extract(range(1, 100)),))
-        thread.start()
-        with op.stage("sink"):
-            assert sum(iter(buffer.get, None)) == sum(range(100))
-        thread.join()
-    assert "pipeline.stage.upstream" not in seen.stage("sink")
-    assert "pipeline.records.in" not in seen.stage("sink")
-    assert seen.stage("extract")["pipeline.records.out"] == 99
-    assert seen.parent("stage extract") == "run p"
 
 
 def test_8_spans_open_across_an_async_yield_nest_rightly(seen: Seen) -> None:

@@ -75,30 +75,36 @@ class Job:
 
     @op.stage
     def method(self) -> Any:
+        """For the test."""
         return self
 
     @staticmethod
     @op.stage
     def static_outside() -> str:
+        """For the test."""
         return "static"
 
     @op.stage
     @staticmethod
     def static_inside() -> str:
+        """For the test."""
         return "static"
 
     @classmethod
     @op.stage
     def class_outside(cls) -> Any:
+        """For the test."""
         return cls
 
     @op.stage
     @classmethod
     def class_inside(cls) -> Any:
+        """For the test."""
         return cls
 
     @op.stage("call")
     def __call__(self) -> int:
+        """For the test."""
         return 1
 
 

@@ -53,6 +53,7 @@ class RudeZone(dt.tzinfo):
     """A time zone that does not know."""
 
     def utcoffset(self, _: Any) -> dt.timedelta:
+        """Never."""
         raise RuntimeError("rude")
 
 
@@ -74,8 +75,9 @@ NUMBERS = [
     IntLike(-1),
 ]
 THINGS: list[Any] = [
-    *NAMES, *NUMBERS, None, Rude(), RudeMapping(), {"k": Rude()}, {Rude: 1}, {1: 2, "\udcff": 3}, [1, "a", None], (1, 2),
-    {"n": 10**30}, {"n": [10**30, -(10**30)]}, {"n": IntLike(3)}, {"when": dt.date(2026, 1, 1)}, {"": 1}, {"b": b"\xff"},
+    *NAMES, *NUMBERS, None, Rude(), RudeMapping(), {"k": Rude()}, {Rude: 1}, {1: 2, "\udcff": 3}, [1, "a", None],
+    (1, 2), {"n": 10**30}, {"n": [10**30, -(10**30)]}, {"n": IntLike(3)}, {"": 1}, {"b": b"\xff"},
+    {"when": dt.date(2026, 1, 1)},
     dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=14))),
     dt.datetime.max.replace(tzinfo=dt.timezone(-dt.timedelta(hours=14))),
     dt.datetime(2026, 1, 1, tzinfo=RudeZone()),

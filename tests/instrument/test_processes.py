@@ -156,7 +156,8 @@ def test_a_half_consumed_stage_at_the_end_of_python_is_silent(tmp_path: Path) ->
 def test_the_api_alone_is_enough(tmp_path: Path) -> None:
     """Importing and using pipelines and stages loads neither SDK nor exporters nor asyncio's event loops."""
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, otel_pipeline as op\nwith op.pipeline('p'), op.stage('s') as s: s.add(failed=1)\n"
+        [sys.executable, "-c", "import sys, otel_pipeline as op\n"
+         "with op.pipeline('p'), op.stage('s') as s: s.add(failed=1)\n"
          "print([m for m in sys.modules if m.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'grpc'))])"],
         capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path,
     )  # fmt: skip

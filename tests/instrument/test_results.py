@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -92,7 +93,7 @@ def by_returned_coroutine(error: BaseException | None) -> None:
     async def work() -> None:
         _raised(error)
 
-    _drive(op.stage("s")(lambda: work())())
+    _drive(op.stage("s")(lambda: work())())  # noqa: PLW0108 - a plain function is meant
 
 
 def by_next(error: BaseException | None) -> None:
@@ -168,13 +169,14 @@ def _drive(coroutine: Any) -> None:
 
 
 WAYS = [
-    by_function, by_block, by_coroutine, by_returned_coroutine, by_next, by_send, by_throw, by_async_generator, by_athrow,
+    by_function, by_block, by_coroutine, by_returned_coroutine, by_next, by_send, by_throw, by_async_generator,
+    by_athrow,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("make", "run_result", "stage_result", "status"), RESULTS)
-def test_results_of_run_and_stage(
+def test_results_of_run_and_stage(  # noqa: PLR0917 - pytest's parameters
     seen: Seen,
     way: Callable[[BaseException | None], None],
     make: Callable[[], BaseException | None],
@@ -321,10 +323,8 @@ def test_a_run_keeps_no_exception_and_so_no_frames_of_the_user(seen: Seen) -> No
     held: list[Any] = []
     gc.disable()
     try:
-        try:
+        with contextlib.suppress(ValueError):
             main()
-        except ValueError:
-            pass
         assert held[0]() is None
     finally:
         gc.enable()

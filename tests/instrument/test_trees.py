@@ -1,4 +1,4 @@
-"""Property: random trees of stages, early stops and exceptions keep every promise at once, by a clock that always ticks."""
+"""Property: random trees of stages, early stops and exceptions keep every promise, by a clock that always ticks."""
 
 import contextlib
 from collections import Counter
@@ -68,6 +68,7 @@ class Plan:
             return iter(list(self.body(node, name)))
 
     def body(self, node: Node, name: str) -> Iterator[int]:
+        """The node's code: pulls from its children, then gives records of its own."""
         step = 0
         inside = f"{name}.held" if node.kind == "held" else name
         if node.kind == "held":
@@ -87,6 +88,7 @@ class Plan:
                 yield 1
 
     def work(self, node: Node, step: int) -> int:
+        """One step: costs time, may raise."""
         self.clock.spend(node.costs)
         if step == node.raises:
             raise Trouble
