@@ -91,6 +91,17 @@ ROWS: tuple[Row, ...] = (
         together=True,
     ),
     Row(
+        "1b",
+        "the same, in chunks of 1,000 records",
+        "ns",
+        "loop",
+        ("two stages, chunks", "prometheus_client inc()", "one stage, chunks", "bare loop"),
+        resident,
+        above={"two stages, chunks": "one stage, chunks", "prometheus_client inc()": "bare loop"},
+        sizes={"full": 500_000, "quick": 200_000, "tiny": 1000},
+        together=True,
+    ),
+    Row(
         "2",
         "a stage with 8 attributes, KPIs and queue on",
         "µs",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import otel_pipeline as op
 from bench.cases import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+T = TypeVar("T")
 
 
 def _bare(size: int) -> Callable[[], None]:
@@ -58,19 +60,19 @@ def _inc(size: int) -> Callable[[], None]:
     return work
 
 
-def _handed_on(rows: Iterable[int]) -> Iterator[int]:
+def _handed_on(rows: Iterable[T]) -> Iterator[T]:
     for row in rows:  # noqa: UP028 - a body that sees each record, as a transform does
         yield row
 
 
-def _stages(count: int) -> Callable[[int], Callable[[], None]]:
-    """Two generators in a row; of their boundaries with what is downstream, ``count`` are stages'."""
+def _stages(count: int, chunk: int = 1) -> Callable[[int], Callable[[], None]]:
+    """Two generators in a row, ``count`` of them stages, that hand on ``chunk`` records at a time."""
 
     def prepare(size: int) -> Callable[[], None]:
         op.setup("bench", endpoint=child.ENDPOINT, queue_dir=f"{child.FOLDER}/queue")
         extract: Any = op.stage("extract")(_handed_on) if count > 1 else _handed_on
         transform: Any = op.stage("transform")(_handed_on)
-        rows = list(range(size))
+        rows = [range(first, first + chunk) for first in range(0, size, chunk)]
 
         def work() -> None:
             with op.pipeline("orders"):
@@ -89,6 +91,8 @@ SIDES = {
     "prometheus_client inc()": _inc,
     "one stage": _stages(1),
     "two stages": _stages(2),
+    "one stage, chunks": _stages(1, 1000),
+    "two stages, chunks": _stages(2, 1000),
 }
 
 if __name__ == "__main__":
