@@ -103,7 +103,7 @@ def _shell_target(words: Sequence[str]) -> str | None:
     rest = list(words)
     while rest and rest[0][:1] in ("-", "+"):
         option = rest.pop(0)
-        if option in _SHELL.valued:
+        if option in _SHELL.valued or re.fullmatch(r"[-+][a-z]*o", option):
             del rest[:1]
         elif re.fullmatch(r"-[a-z]*[cs][a-z]*", option):
             return None

@@ -10,7 +10,7 @@ from otel_pipeline.run.signals import name_of
 
 if TYPE_CHECKING:
     from otel_pipeline.run.environment import Identity
-    from otel_pipeline.run.supervise import Ended
+    from otel_pipeline.run.supervision import Ended
     from otel_pipeline.sdk.handover import Report
 
 _CANCELLING = ("SIGINT", "SIGTERM")

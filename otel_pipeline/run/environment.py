@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_pipeline.config import HANDOVER, PREFIX, RUN_ID
+from otel_pipeline.instrument.context import PARENT_RUN, TRACEPARENT, TRACESTATE
 from otel_pipeline.instrument.identity import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TRACEPARENT = "TRACEPARENT"
-TRACESTATE = "TRACESTATE"
-RUN_ID = "OTEL_PIPELINE_RUN_ID"
-HANDOVER = "OTEL_PIPELINE_HANDOVER"
-NAME = "OTEL_PIPELINE_NAME"
+_NAME = f"{PREFIX}NAME"
 STARTUP = Path(__file__).with_name("startup")
 """The folder whose ``sitecustomize`` every Python below the command loads first."""
 
@@ -52,7 +50,7 @@ def identify(environ: Mapping[str, str]) -> Identity:
         run_id=new_run_id(),
         flags=above[3] if above else _SAMPLED,
         parent_span_id=above[2] if above else None,
-        parent_run_id=environ.get(RUN_ID) or None,
+        parent_run_id=environ.get(PARENT_RUN, "").partition(":")[0] or environ.get(RUN_ID) or None,
     )
 
 
@@ -68,11 +66,12 @@ def command_environment(
     made = {**environ, TRACEPARENT: identity.traceparent, RUN_ID: identity.run_id}
     if identity.parent_span_id is None:
         made.pop(TRACESTATE, None)  # it belongs to a parent that is not there
-    made.pop(HANDOVER, None)
+    for of_another_run in (HANDOVER, PARENT_RUN):
+        made.pop(of_another_run, None)
     if handover is not None:
         made[HANDOVER] = handover
     if name is not None:
-        made[NAME] = name
+        made[_NAME] = name
     # An empty entry would mean the current folder, so an empty variable is not appended.
     there = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path != str(startup)]
     rest = os.pathsep.join(there)

@@ -10,11 +10,12 @@ import sys
 import tempfile
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from otel_pipeline import config
 from otel_pipeline.instrument.naming import name_from
 from otel_pipeline.run import ending, environment
-from otel_pipeline.run.supervise import supervise
+from otel_pipeline.run.supervision import supervise
 from otel_pipeline.sdk.handover import Report, read
 from otel_pipeline.semconv import attributes as a
 
@@ -24,28 +25,25 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
 
+    from otel_pipeline.config import Settings
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.run.environment import Identity
-    from otel_pipeline.run.supervise import Ended
+    from otel_pipeline.run.supervision import Ended
 
-EXIT_TIMEOUT = 2.0
-"""Seconds that sending may take when the command has ended."""
+_Value = TypeVar("_Value")
 
-_GRACE = 0.5  # for what is not sending: to set up, make one span and stop
+_GRACE = 1.0  # seconds for what is not sending: to set up, make one span and stop
 
 
 class Telemetry(Protocol):
-    """What the parent needs of ``sdk.setup.Handle``."""
+    """What the parent needs of ``sdk.handle.Handle``."""
 
     @property
-    def tracer_provider(self) -> TracerProvider:
-        """Makes the run's span."""
-
-    def flush(self, timeout: float) -> Any:
-        """Send what there is, for at most ``timeout`` seconds."""
+    def tracer_provider(self) -> TracerProvider | None:
+        """Makes the run's span; none where telemetry is turned off."""
 
     def shutdown(self) -> Any:
-        """Stop."""
+        """Send what there is, within the exit timeout that it was set up with, and stop."""
 
 
 def run(
@@ -53,43 +51,40 @@ def run(
     *,
     name: str | None = None,
     quiet: bool = False,
-    exit_timeout: float = EXIT_TIMEOUT,
+    exit_timeout: float | None = None,
     environ: Mapping[str, str] | None = None,
-    telemetry: Callable[[Mapping[str, str]], Telemetry] | None = None,
+    telemetry: Callable[[Mapping[str, Any]], Telemetry] | None = None,
     summary: Callable[[Run, Sequence[Stage]], None] | None = None,
 ) -> Ended:
     """Run ``command`` as one run and say how it ended; hand that to ``leave``.
 
-    ``name`` names a run that no pipeline of the command takes over (else ``OTEL_PIPELINE_NAME``, else the command
-    does); ``quiet`` leaves out the summary; ``exit_timeout`` bounds the sending, in seconds. ``environ`` is the
-    process's unless given; ``telemetry`` sets up the sending by the settings that the command's process used, and
-    ``summary`` prints, for tests.
+    ``name`` names a run that no pipeline of the command takes over (else the setting ``name``, else the command does);
+    ``quiet`` leaves out the summary; ``exit_timeout`` bounds the sending, in seconds (else the setting). ``environ`` is
+    the process's unless given. For tests, ``telemetry`` sets up the sending, and ``summary`` prints.
 
-    Nothing of ours that fails changes how the command runs or ends: it is one line on stderr.
+    Nothing of ours that fails changes how the command runs or ends: it is one line on stderr. To be called in a process
+    of its own: its signals stay blocked, its standard input and output are let go.
     """
-    environ = os.environ if environ is None else environ
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    environ = config.environment() if environ is None else environ
+    if config.sdk_disabled(environ):
         return _supervise(command, environ, _let_go_of_streams)
     identity = environment.identify(environ)
     loading = threading.Thread(target=_load, daemon=True)
     with _handover_folder() as folder:
         told = environment.command_environment(environ, identity, handover=folder, name=name)
         ended = _supervise(command, told, lambda: _while_it_runs(loading))
-        report = read(folder) if folder else Report()
-    run_name = name or environ.get(environment.NAME) or name_from(command)
-    the_run = ending.conclude(identity, run_name, ended, report)
-    outcome = _Outcome(the_run, report, identity, command[0], environ)
-    sender = threading.Thread(
-        target=_guarded, args=("send the run", outcome.send, telemetry, exit_timeout), daemon=True
-    )
+        report = (_guarded("read what the command told", read, folder) if folder else None) or Report()
     if loading.ident is not None:
         loading.join()
-    sender.start()
-    if not quiet:
-        _guarded("show the summary", outcome.show, summary)
-    sender.join(exit_timeout + _GRACE)
-    if sender.is_alive():
-        _say(f"the run could not be sent within {exit_timeout:g} s")
+
+    def finish() -> None:
+        # What is wrong in a setting, the command's process has said, or setup() says.
+        settings = config.load({"name": name, "exit_timeout": exit_timeout}, environ, say=lambda line: None)
+        the_run = ending.conclude(identity, settings.name or name_from(command), ended, report)
+        shown = None if quiet or settings.summary == "never" else summary or _summary
+        _Outcome(the_run, report, identity, command[0], settings).go_out(telemetry or _telemetry, shown)
+
+    _guarded("report the run", finish)
     return ended
 
 
@@ -101,36 +96,47 @@ class _Outcome:
     report: Report
     identity: Identity
     program: str
-    environ: Mapping[str, str]
+    settings: Settings
 
-    def send(self, telemetry: Callable[[Mapping[str, str]], Telemetry] | None, timeout: float) -> None:
-        """Make the run's span and send it."""
+    def go_out(
+        self,
+        telemetry: Callable[[Mapping[str, Any]], Telemetry],
+        summary: Callable[[Run, Sequence[Stage]], None] | None,
+    ) -> None:
+        """Send the run and print it, both at once; wait for the sending no longer than the exit timeout."""
+        sender = threading.Thread(target=_guarded, args=("send the run", self._send, telemetry), daemon=True)
+        sender.start()
+        if summary is not None:
+            _guarded("show the summary", self._show, summary)
+        sender.join(self.settings.exit_timeout + _GRACE)
+        if sender.is_alive():
+            _say(f"the run could not be sent within {self.settings.exit_timeout:g} s")
+
+    def _send(self, telemetry: Callable[[Mapping[str, Any]], Telemetry]) -> None:
         from otel_pipeline.sdk.emit import emit_run  # noqa: PLC0415 - the command must not wait for the SDK to load
 
-        handle = (telemetry or _telemetry)(self._settings())
+        handle = telemetry(self._service())
+        if handle.tracer_provider is None:
+            return
         attributes = {a.PROCESS_COMMAND: self.program, **dict(self.report.attributes)}
         if self.identity.parent_run_id:
             attributes[a.RUN_PARENT_ID] = self.identity.parent_run_id
         emit_run(handle.tracer_provider, self.run, self._parent(), self.report.exception, attributes)
-        handle.flush(timeout)
         handle.shutdown()
 
-    def show(self, summary: Callable[[Run, Sequence[Stage]], None] | None) -> None:
-        """Print the run and its own stages; those of runs below it have their own."""
-        stages = [stage for stage in self.report.stages if stage.run_id in (None, self.run.run_id)]
-        (summary or _summary)(self.run, stages)
+    def _show(self, summary: Callable[[Run, Sequence[Stage]], None]) -> None:
+        # The stages of runs below it are in their own summaries.
+        summary(self.run, [stage for stage in self.report.stages if stage.run_id in (None, self.run.run_id)])
         if self.report.left_out:
             _say(f"{self.report.left_out} stages are not in the summary, which is bounded")
 
-    def _settings(self) -> dict[str, str]:
-        told = dict(self.report.service)
-        named = self.environ.get("OTEL_SERVICE_NAME") or "service.name=" in self.environ.get(
-            "OTEL_RESOURCE_ATTRIBUTES", ""
-        )
-        return told if named else {"service_name": self.run.pipeline, **told}
+    def _service(self) -> dict[str, Any]:
+        """For setup(): the run's span is of the service that the command's process said it is."""
+        named = {"service_name": self.settings.service_name or self.run.pipeline}
+        return {**named, **dict(self.report.service), "exit_timeout": self.settings.exit_timeout}
 
     def _parent(self) -> Context | None:
-        from opentelemetry import trace  # noqa: PLC0415 - see send()
+        from opentelemetry import trace  # noqa: PLC0415 - see _send()
 
         if self.identity.parent_span_id is None:
             return None
@@ -139,14 +145,25 @@ class _Outcome:
         return trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(*ids, True, flags)))
 
 
-def _telemetry(settings: Mapping[str, str]) -> Telemetry:
-    from otel_pipeline.sdk.setup import setup  # noqa: PLC0415 - see _Outcome.send()
+def _telemetry(service: Mapping[str, Any]) -> Telemetry:
+    from otel_pipeline.sdk.setup import setup  # noqa: PLC0415 - see _Outcome._send()
 
-    return setup(script_run=False, **settings)
+    # This process is not the pipeline: it has one span to send, nothing to instrument, and prints by itself.
+    return setup(
+        service.get("service_name"),
+        version=service.get("version"),
+        environment=service.get("environment"),
+        exit_timeout=service["exit_timeout"],
+        script_run=False,
+        instrument=False,
+        logs=False,
+        handle_signals=False,
+        summary="never",
+    )
 
 
 def _summary(run: Run, stages: Sequence[Stage]) -> None:
-    from otel_pipeline.terminal import print_summary  # noqa: PLC0415 - see _Outcome.send()
+    from otel_pipeline.terminal import print_summary  # noqa: PLC0415 - see _Outcome._send()
 
     print_summary(run, stages, file=sys.stderr)
 
@@ -196,12 +213,13 @@ def _let_go_of_streams() -> None:
         os.dup2(2, 1)
 
 
-def _guarded(doing: str, action: Callable[..., None], *arguments: Any) -> None:
+def _guarded(doing: str, action: Callable[..., _Value], *arguments: Any) -> _Value | None:
     try:
-        action(*arguments)
+        return action(*arguments)
     except Exception as error:  # noqa: BLE001 - telemetry never changes how a command ends
         first_line = (str(error).splitlines() or [""])[0]
         _say(f"cannot {doing}: {type(error).__name__}: {first_line}")
+        return None
 
 
 def _say(text: str) -> None:

@@ -141,18 +141,20 @@ def read(folder: str | os.PathLike[str]) -> Report:
     started = _last(events, "run_started")
     service = next((event for event in events if event["event"] == "service"), {})
     stages = tuple(stage for event in events if (stage := _stage(event.get("stage"))))
-    exception = ended.get("exception")
+    name, nothing = _get(started, "name", ""), dict[str, Any]()
     return Report(
         claimed=(Path(folder) / _CLAIM).exists(),
-        name=started.get("name"),
-        attempt=started.get("attempt", 1),
+        name=name or None,
+        attempt=_get(started, "attempt", 1),
         run=_run(ended.get("run")),
-        exception=tuple(exception) if exception else None,
-        attributes=tuple(ended.get("attributes", {}).items()),
+        exception=_exception(ended.get("exception")),
+        attributes=tuple(_get(ended, "attributes", nothing).items()),
         stages=stages,
         open_stages=_open_stages(events, stages),
-        service=tuple((key, value) for key, value in service.get("settings", {}).items() if value is not None),
-        left_out=ended.get("left_out", 0),
+        service=tuple(
+            (key, value) for key, value in _get(service, "settings", nothing).items() if isinstance(value, str)
+        ),
+        left_out=_get(ended, "left_out", 0),
     )
 
 
@@ -165,7 +167,7 @@ def _events(file: Path) -> Iterable[dict[str, Any]]:
     for line in text.split("\n"):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and isinstance(event.get("event"), str):
             yield event
@@ -176,10 +178,23 @@ def _last(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def _open_stages(events: list[dict[str, Any]], ended: tuple[model.Stage, ...]) -> tuple[str, ...]:
-    open_ = {event["span_id"]: event["name"] for event in events if event["event"] == "stage_started"}
+    started = [event for event in events if event["event"] == "stage_started"]
+    open_ = {_get(event, "span_id", ""): _get(event, "name", "") for event in started}
+    open_.pop("", None)
     for stage in ended:
         open_.pop(stage.span_id, None)
     return tuple(open_.values())
+
+
+def _get(event: dict[str, Any], key: str, default: _Value) -> _Value:
+    value = event.get(key)
+    return value if isinstance(value, type(default)) else default
+
+
+def _exception(data: Any) -> ExceptionData | None:
+    if not isinstance(data, list) or len(data) != 3 or not all(isinstance(part, str) for part in data):
+        return None
+    return (data[0], data[1], data[2])
 
 
 def _run(data: Any) -> model.Run | None:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from otel_pipeline.run.supervise import Ended
+    from otel_pipeline.run.supervision import Ended
 
 
 def leave(ended: Ended) -> NoReturn:

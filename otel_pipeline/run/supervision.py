@@ -148,8 +148,9 @@ def _stop_by(number: int) -> None:
     Not after a SIGSTOP: whoever sent that to the child would not know that the parent has to be continued as well.
     """
     if signals.name_of(number) in signals.JOB_CONTROL:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        # Sent while it is blocked, it becomes one with the terminal's that may be waiting: two would stop twice.
         os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
 

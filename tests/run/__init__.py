@@ -1,0 +1,1 @@
+"""Tests of the run room, with real processes."""
