@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
 
-    from otel_pipeline.config import Settings
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.run.environment import Identity
     from otel_pipeline.run.supervision import Ended
@@ -80,9 +79,12 @@ def run(
     def finish() -> None:
         # What is wrong in a setting, the command's process has said, or setup() says.
         settings = config.load({"name": name, "exit_timeout": exit_timeout}, environ, say=lambda line: None)
-        the_run = ending.conclude(identity, settings.name or name_from(command), ended, report)
+        run_name = settings.name or name_from(command)
+        the_run = ending.conclude(identity, run_name, ended, report)
+        service = {"service_name": settings.service_name or run_name, **dict(report.service)}
         shown = None if quiet or settings.summary == "never" else summary or _summary
-        _Outcome(the_run, report, identity, command[0], settings).go_out(telemetry or _telemetry, shown)
+        outcome = _Outcome(the_run, report, identity, command[0], service, settings.exit_timeout)
+        outcome.go_out(telemetry or _telemetry, shown)
 
     _guarded("report the run", finish)
     return ended
@@ -96,7 +98,8 @@ class _Outcome:
     report: Report
     identity: Identity
     program: str
-    settings: Settings
+    service: Mapping[str, str]
+    exit_timeout: float
 
     def go_out(
         self,
@@ -108,14 +111,14 @@ class _Outcome:
         sender.start()
         if summary is not None:
             _guarded("show the summary", self._show, summary)
-        sender.join(self.settings.exit_timeout + _GRACE)
+        sender.join(self.exit_timeout + _GRACE)
         if sender.is_alive():
-            _say(f"the run could not be sent within {self.settings.exit_timeout:g} s")
+            _say(f"the run could not be sent within {self.exit_timeout:g} s")
 
     def _send(self, telemetry: Callable[[Mapping[str, Any]], Telemetry]) -> None:
         from otel_pipeline.sdk.emit import emit_run  # noqa: PLC0415 - the command must not wait for the SDK to load
 
-        handle = telemetry(self._service())
+        handle = telemetry({**self.service, "exit_timeout": self.exit_timeout})
         if handle.tracer_provider is None:
             return
         attributes = {a.PROCESS_COMMAND: self.program, **dict(self.report.attributes)}
@@ -130,11 +133,6 @@ class _Outcome:
         if self.report.left_out:
             _say(f"{self.report.left_out} stages are not in the summary, which is bounded")
 
-    def _service(self) -> dict[str, Any]:
-        """For setup(): the run's span is of the service that the command's process said it is."""
-        named = {"service_name": self.settings.service_name or self.run.pipeline}
-        return {**named, **dict(self.report.service), "exit_timeout": self.settings.exit_timeout}
-
     def _parent(self) -> Context | None:
         from opentelemetry import trace  # noqa: PLC0415 - see _send()
 
@@ -145,15 +143,15 @@ class _Outcome:
         return trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(*ids, True, flags)))
 
 
-def _telemetry(service: Mapping[str, Any]) -> Telemetry:
+def _telemetry(settings: Mapping[str, Any]) -> Telemetry:
     from otel_pipeline.sdk.setup import setup  # noqa: PLC0415 - see _Outcome._send()
 
     # This process is not the pipeline: it has one span to send, nothing to instrument, and prints by itself.
     return setup(
-        service.get("service_name"),
-        version=service.get("version"),
-        environment=service.get("environment"),
-        exit_timeout=service["exit_timeout"],
+        settings.get("service_name"),
+        version=settings.get("version"),
+        environment=settings.get("environment"),
+        exit_timeout=settings["exit_timeout"],
         script_run=False,
         instrument=False,
         logs=False,

@@ -13,6 +13,7 @@ moment loses at most the line that it was writing. Nothing here raises into the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
@@ -56,14 +57,20 @@ class Handover:
     def claim(self) -> bool:
         """Whether this run is now the caller's: true once per folder; false for all others, or without a folder."""
         try:
-            os.close(os.open(self._folder / _CLAIM, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            descriptor = os.open(self._folder / _CLAIM, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError:
             return False
+        with contextlib.suppress(OSError):
+            os.write(descriptor, str(os.getpid()).encode())
+        os.close(descriptor)
         return True
 
     def service(self, settings: Mapping[str, str | None]) -> None:
-        """What this process called ``setup()`` with, so that the parent's span is of the same service."""
-        self._append("service", settings=dict(settings))
+        """What this process is set up with, so that the parent's span is of the same service.
+
+        May be told again: the last word of the process that claimed the run counts, else the first of any process.
+        """
+        self._append("service", settings=dict(settings), process=os.getpid())
 
     def run_started(self, name: str, *, attempt: int = 1) -> None:
         """The claimed run began, as the pipeline ``name``."""
@@ -139,7 +146,7 @@ def read(folder: str | os.PathLike[str]) -> Report:
     events = list(_events(Path(folder) / _EVENTS))
     ended = _last(events, "run_ended")
     started = _last(events, "run_started")
-    service = next((event for event in events if event["event"] == "service"), {})
+    service = _service(events, Path(folder) / _CLAIM)
     stages = tuple(stage for event in events if (stage := _stage(event.get("stage"))))
     name, nothing = _get(started, "name", ""), dict[str, Any]()
     return Report(
@@ -175,6 +182,16 @@ def _events(file: Path) -> Iterable[dict[str, Any]]:
 
 def _last(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next((event for event in reversed(events) if event["event"] == name), {})
+
+
+def _service(events: list[dict[str, Any]], claim: Path) -> dict[str, Any]:
+    told = [event for event in events if event["event"] == "service"]
+    try:
+        claimant = int(claim.read_text("ascii"))
+    except (OSError, ValueError):
+        claimant = None
+    claimants = [event for event in told if event.get("process") == claimant]
+    return claimants[-1] if claimants else told[0] if told else {}
 
 
 def _open_stages(events: list[dict[str, Any]], ended: tuple[model.Stage, ...]) -> tuple[str, ...]:

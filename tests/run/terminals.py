@@ -55,6 +55,14 @@ class Terminal:
         before, self._read_to = self.text[self._read_to : at], at + len(wanted)
         return before
 
+    def appears(self, wanted: str, patience: float) -> bool:
+        """Whether ``wanted`` appears; read on from behind it if so."""
+        try:
+            self.expect(wanted, patience)
+        except AssertionError:
+            return False
+        return True
+
     def end(self, patience: float = 30) -> int:
         """Read to the end and wait for the process; its return code."""
         limit = time.monotonic() + patience

@@ -90,6 +90,18 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert handover.failed == 0
 
 
+def test_whose_service(tmp_path: Path) -> None:
+    """The last word of the process that claimed the run, else the first of any."""
+    other = {"event": "service", "process": 1, "settings": {"service_name": "other"}}
+    events(tmp_path).write_text(json.dumps(other) + "\n")
+    handover = Handover(tmp_path)
+    handover.service({"service_name": "by the launcher"})
+    handover.service({"service_name": "by setup()"})
+    assert read(tmp_path).service == (("service_name", "other"),)
+    handover.claim()
+    assert read(tmp_path).service == (("service_name", "by setup()"),)
+
+
 def test_nothing_told(tmp_path: Path) -> None:
     """A folder in which nobody wrote, or none, is an empty report."""
     assert read(tmp_path) == read(tmp_path / "gone") == Report()
