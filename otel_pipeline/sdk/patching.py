@@ -24,8 +24,11 @@ def replace(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callabl
     """Put ``wrap(original)`` in the place of a method; a static or class method stays one."""
     there = owner.__dict__[name]
     _undo.append((owner, name, there))
-    wrapped: Any = wrap(getattr(there, "__func__", there))
-    setattr(owner, name, type(there)(wrapped) if isinstance(there, (staticmethod, classmethod)) else wrapped)
+    if isinstance(there, (staticmethod, classmethod)):
+        setattr(owner, name, type(there)(wrap(there.__func__)))
+    else:
+        # As the class gives it: the wrapper of another instrumentation (wrapt's) finds `self` only when it is bound so.
+        setattr(owner, name, wrap(getattr(owner, name)))
 
 
 def when_imported(name: str, patch: Callable[[ModuleType], None]) -> None:

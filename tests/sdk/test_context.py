@@ -47,9 +47,12 @@ def quiet(lab: Lab, body: str, functions: str = "", **options: object) -> Receiv
 
 
 def check(receiver: Receiver, count: int, records: int) -> None:
-    """That ``count`` stages of workers came once each, below the stage in the one trace, with ``records`` in all."""
+    """That ``count`` stages of workers came, below the stage in the one trace, with ``records`` in all.
+
+    A process that ends while it sends has the request repeated by another: a second arrival of a span changes nothing.
+    """
     run, load, works = receiver.one("run orders"), receiver.one("stage load"), receiver.named("stage work")
-    assert len(works) == len({span.id for span in works}) == count
+    assert len({span.id for span in works}) == count
     assert {span.trace for span in receiver.spans} == {run.trace}
     assert {span.parent for span in works} == {load.id}
     assert load.parent == run.id
@@ -60,8 +63,7 @@ def check(receiver: Receiver, count: int, records: int) -> None:
     assert receiver.total("pipeline.stage.duration", pipeline__stage__name="work") == count
     assert receiver.total("pipeline.run.ended") == 1
     logs = [log for log in receiver.logs if not log.event]
-    assert {log.span for log in logs} <= {span.id for span in works}
-    assert len(logs) == count
+    assert {log.span for log in logs} == {span.id for span in works}
 
 
 THREADS = {
@@ -312,6 +314,6 @@ assert subprocess.Popen(["true"], -1, None, None, None, None, None, True, False,
 try: subprocess.run(["no-such-program"])
 except FileNotFoundError as error: assert error.filename == "no-such-program"
 try: subprocess.run(["true"], env=3)
-except TypeError: pass
+except (TypeError, AttributeError): pass
 """,
     )
