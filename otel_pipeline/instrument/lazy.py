@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 T = TypeVar("T")
+_get, _set = current.get, current.set  # once: they are looked up twice per record otherwise
 _Step = tuple["Context", Frame | None, Frame | None]
 
 
@@ -203,7 +204,7 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
 
     def __next__(self) -> T:
         # _enter, _leave and _yielded written out, since this runs once per record.
-        outer = current.get()
+        outer = _get()
         scope = self.scope
         if self._inner is None or scope.ended or scope.entered:
             if self._passed():
@@ -211,7 +212,7 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
             self._start()
             scope = self.scope
         consumer: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
-        current.set(self._inner)  # type: ignore[arg-type]
+        _set(self._inner)  # type: ignore[arg-type]
         scope.thread = thread = get_ident()
         scope.entered = now = perf_counter_ns()
         if scope.below:
@@ -229,8 +230,8 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
             self._raised((outer, consumer, covers), error, self._generator.gi_running)  # type: ignore[attr-defined]
             raise
         end = perf_counter_ns()
-        self._inner = current.get()
-        current.set(outer)
+        self._inner = _get()
+        _set(outer)
         scope.busy += end - now
         scope.entered = 0
         scope.left = end
