@@ -25,10 +25,10 @@ def in_jaeger(jaeger: Jaeger, service: str) -> list[JaegerSpan]:
     return [span for trace in traces for span in trace.spans if span.tags.get("otel.scope.name", "").startswith(SCOPE)]
 
 
-def span_ids(requests: Iterable[bytes]) -> list[str]:
-    """The ids of the spans of ours in serialized requests, as often as they occur."""
+def spans(requests: Iterable[bytes]) -> list[tuple[str, str]]:
+    """Id and name of the spans of ours in serialized requests, as often as they occur."""
     return [
-        span.span_id.hex()
+        (span.span_id.hex(), span.name)
         for body in requests
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans
         for scope in resource.scope_spans
@@ -39,10 +39,10 @@ def span_ids(requests: Iterable[bytes]) -> list[str]:
 
 @dataclass(frozen=True)
 class Held:
-    """What one queue file holds: the `span_ids` not yet delivered, and bytes of it that are no records."""
+    """What one queue file holds: the `spans` not yet delivered, and bytes of it that are no records."""
 
     path: Path
-    span_ids: tuple[str, ...]
+    spans: tuple[tuple[str, str], ...]
     torn_bytes: int
     corrupt_bytes: int
     readable: bool
@@ -73,7 +73,7 @@ def _held(folder: Path) -> Iterator[Held]:
         ]
         yield Held(
             path,
-            tuple(span_ids(waiting)),
+            tuple(spans(waiting)),
             torn_bytes=sum(each.end - each.start for each in bad if each.torn),
             corrupt_bytes=sum(each.end - each.start for each in bad if not each.torn),
             readable=all(each.torn for each in bad),
@@ -81,5 +81,9 @@ def _held(folder: Path) -> Iterator[Held]:
 
 
 def left_over(folder: Path) -> list[str]:
-    """The names of files with telemetry in a folder: queues, and what was set aside."""
-    return sorted(path.name for path in folder.glob("*") if path.suffix in {".q", ".rejected", ".corrupt"})
+    """The names of what is left in a folder that should be empty.
+
+    `swept` only tells when the folder was last looked through, and a file whose making a kill cut short (`.tmp`) goes
+    with a later look.
+    """
+    return sorted(path.name for path in folder.glob("*") if path.name != "swept" and path.suffix != ".tmp")

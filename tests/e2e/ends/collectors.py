@@ -52,10 +52,11 @@ class Failing:
         """The URL that the program is told."""
         return self.gateway.url(self.port)
 
-    def outage(self) -> None:
-        """The program is at the first gate."""
+    def outage(self, arrived: Callable[[], None]) -> None:
+        """The program is at the first gate; `arrived` waits until something of it is in Jaeger."""
+        arrived()
 
-    def recovery(self) -> None:
+    def recovery(self, arrived: Callable[[], None]) -> None:
         """The program is at the second gate."""
 
     def afterwards(self) -> str:
@@ -70,6 +71,9 @@ class Refusing(Failing):
         """A port that stays free."""
         return f"http://{self.open.enter_context(refusing_address())}"
 
+    def outage(self, arrived: Callable[[], None]) -> None:
+        """It has been one all the time."""
+
 
 class BlackHole(Failing):
     """Connections are accepted, and nothing is ever answered; a sender is in the middle of a request at the end."""
@@ -82,7 +86,7 @@ class BlackHole(Failing):
         self.open.callback(self._close)
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def outage(self) -> None:
+    def outage(self, arrived: Callable[[], None]) -> None:
         """Wait until the program is in a request."""
         eventually(lambda: self._accepted, within=GENEROUS)
 
@@ -113,13 +117,14 @@ class Unavailable(Failing):
         self.open.callback(self._proxy.shutdown)
         return f"http://127.0.0.1:{self._proxy.server_address[1]}"
 
-    def outage(self) -> None:
+    def outage(self, arrived: Callable[[], None]) -> None:
         """Wait until the program has been refused."""
         eventually(lambda: self._proxy.refused, within=GENEROUS)
 
-    def recovery(self) -> None:
-        """Let everything through from now on."""
+    def recovery(self, arrived: Callable[[], None]) -> None:
+        """Let everything through from now on, and see that the program tries again."""
         self._proxy.up = True
+        arrived()
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -177,11 +182,12 @@ class Restarting(Failing):
         self.open.callback(self._own.stop)
         return self._own.start_on_free_ports().url(self.port)
 
-    def outage(self) -> None:
-        """Kill it."""
+    def outage(self, arrived: Callable[[], None]) -> None:
+        """Kill it, when it has delivered something."""
+        arrived()
         self._own.kill()
 
-    def recovery(self) -> None:
+    def recovery(self, arrived: Callable[[], None]) -> None:
         """Start it on the same addresses and with what it had on disk."""
         self._own.start()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from ..faults import FaultyEndpoint, refusing_address
-from .arrived import in_queue, left_over, span_ids
+from .arrived import in_queue, left_over, spans
 from .play import drain
 from .victim import Death, Order
 
@@ -25,6 +25,7 @@ VICTIM = Path(__file__).with_name("victim.py")
 AT_ONCE = 3
 PER_FOLDER = 25
 NEAR = 0.005
+STAGE = "stage append"
 
 
 @dataclass
@@ -131,7 +132,7 @@ def _count(killed: Killed, queue: Path, endpoint: FaultyEndpoint, deaths: list[D
     for each in held:
         if not each.readable:
             killed.problems.append(f"{each.path.name} is damaged: {each.corrupt_bytes} bytes")
-    queued = {span_id for each in held for span_id in each.span_ids}
+    queued = {span_id for each in held for span_id, name in each.spans if name == STAGE}
     found = queued | (_times(endpoint).keys() & begun)
     if lost := returned - found:
         killed.problems.append(f"lost {len(lost)} stages that had ended")
@@ -148,5 +149,5 @@ def _count(killed: Killed, queue: Path, endpoint: FaultyEndpoint, deaths: list[D
 
 
 def _times(endpoint: FaultyEndpoint) -> Counter[str]:
-    """How often each span of ours was taken."""
-    return Counter(span_ids(endpoint.taken("/v1/traces")))
+    """How often each stage's span was taken."""
+    return Counter(span_id for span_id, name in spans(endpoint.taken("/v1/traces")) if name == STAGE)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
 import subprocess
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("program.py")
 OTEL_PIPELINE = Path(sys.executable).with_name("otel-pipeline")
-DRAIN = Path(__file__).with_name("drain.py")
-BAD = ("rejected", "refused", "dropped", "failed", "corrupt_bytes", "newer")
 NEXT_PROCESS = "import otel_pipeline as op; op.setup(script_run=False)"
 PATIENCE = 30.0
 T = TypeVar("T")
@@ -128,7 +125,12 @@ def _play(  # noqa: PLR0917 - what a case is played with
         "OTEL_PIPELINE_QUEUE_DIR": str(folder / "queue"),
     }
     with _Started(case, folder, environment) as started:
-        started.pass_gates(collector.outage, collector.recovery)
+        check = _Check(case, backends, folder, service)
+
+        def arrived() -> None:
+            eventually(check.arrived, within=GENEROUS)
+
+        started.pass_gates(lambda: collector.outage(arrived), lambda: collector.recovery(arrived))
         started.end()
         outcome.status = started.status()
     # A test's folder is its own; the plain runs of a session share one.
@@ -136,7 +138,7 @@ def _play(  # noqa: PLR0917 - what a case is played with
     if (outcome.status, started.tracebacks()) != same:
         found = f"status {outcome.status} and {started.tracebacks()} tracebacks"
         outcome.problems.append(f"{found}; without us {same[0]} and {same[1]}\n{started.tail()}")
-    check = _Check(case, backends, folder, service, started.truth())
+    check.learn(started.truth())
     outcome.ended = len(check.ended)
     outcome.queued = check.before_drain(outcome.problems)
     if case.collector == "refusing":
@@ -227,25 +229,30 @@ class _Started:
 class _Check:
     """Compares the truth with the stores and the queue."""
 
-    def __init__(self, case: Case, backends: Backends, folder: Path, service: str, lines: list[truth.Line]) -> None:
+    def __init__(self, case: Case, backends: Backends, folder: Path, service: str) -> None:
         self._case = case
         self._backends = backends
         self._queue = folder / "queue"
         self._service = service
+
+    def learn(self, lines: list[truth.Line]) -> None:
+        """What the program said, when it has ended."""
         self._lines = lines
         self._opened = truth.spans(lines, "opened")
         self.ended = truth.spans(lines, truth.ENDED)
-        if case.parent:
+        self._whole = {span_id: name for span_id, name in self._opened.items() if name == "run whole"}
+        self._vanished = not self._case.parent and not self._whole.keys() <= self.ended.keys()
+        if not self._vanished:
             # The parent makes the span of the run that the program took over, however the program ended.
-            self.ended |= {span_id: name for span_id, name in self._opened.items() if name == "run whole"}
+            self.ended |= self._whole
 
     def before_drain(self, problems: list[str]) -> int:
         """What arrived and what the queue holds is what has ended; returns how much of that the queue holds."""
 
         def lacking() -> tuple[set[str], int]:
             # The queue first: what a late sender takes from it meanwhile has then arrived.
-            queued = {span_id for held in in_queue(self._queue) for span_id in held.span_ids}
-            return set(self.ended) - queued - {span.span_id for span in self._arrived()}, len(queued)
+            queued = {span_id for held in in_queue(self._queue) for span_id, _ in held.spans}
+            return set(self.ended) - queued - {span.span_id for span in self.arrived()}, len(queued)
 
         lost, queued = _patiently(lacking, lambda found: not found[0])
         if lost:
@@ -253,13 +260,17 @@ class _Check:
         for held in in_queue(self._queue):
             if not held.readable:
                 problems.append(f"{held.path.name} is damaged: {held.corrupt_bytes} bytes")
-            if strangers := set(held.span_ids) - set(self._opened):
+            if strangers := {span_id for span_id, _ in held.spans} - set(self._opened):
                 problems.append(f"queued though never opened: {len(strangers)}")
         return queued
 
     def after_drain(self, problems: list[str]) -> None:
-        """What has ended has arrived, each once, and nothing else; the counts are right."""
-        spans = _patiently(self._arrived, lambda spans: set(self.ended) <= {span.span_id for span in spans})
+        """What has ended has arrived, each once, and nothing else; the counts are right.
+
+        A run whose process nobody saw vanish is closed as lost by whoever drains.
+        """
+        self.ended |= self._whole
+        spans = _patiently(self.arrived, lambda spans: set(self.ended) <= {span.span_id for span in spans})
         times = Counter(span.span_id for span in spans)
         if lost := set(self.ended) - set(times):
             problems.append(f"did not arrive: {self._names(lost)}")
@@ -276,9 +287,9 @@ class _Check:
             self._records(problems)
 
     def _results(self, spans: list[JaegerSpan], problems: list[str]) -> None:
-        want = ENDS[self._case.end].result
+        want = "lost" if self._vanished else ENDS[self._case.end].result
         found = [span.tags.get("pipeline.run.result") for span in spans if span.name == "run whole"]
-        if found and found != [want]:
+        if found != [want]:
             problems.append(f"the result of the run is {found}, want {want}")
 
     def _records(self, problems: list[str]) -> None:
@@ -289,7 +300,8 @@ class _Check:
         if found != want:
             problems.append(f"Prometheus has {found} records, want {want}")
 
-    def _arrived(self) -> list[JaegerSpan]:
+    def arrived(self) -> list[JaegerSpan]:
+        """What is in Jaeger."""
         return in_jaeger(self._backends.jaeger, self._service)
 
     def _names(self, span_ids: set[str] | list[str]) -> str:
@@ -298,14 +310,14 @@ class _Check:
 
 
 def drain(folder: Path, url: str) -> list[str]:
-    """Deliver what a queue folder holds; what is wrong with that, in words."""
-    command = [sys.executable, str(DRAIN), str(folder), url, str(GENEROUS)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=GENEROUS * 2, check=False)
-    if ended.returncode or ended.stderr:
-        return [f"the drain ended with {ended.returncode}: {ended.stderr[-1000:]}"]
-    told = json.loads(ended.stdout)
-    problems = [f"drained with {event}: {told['counts'][event]}" for event in BAD if told["counts"].get(event)]
-    return problems if told["complete"] else [*problems, f"the drain did not come to an end: {told['last_error']}"]
+    """Deliver what a queue folder holds, as people and cron do; what is wrong with that, in words."""
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_PIPELINE_QUEUE_DIR": str(folder)}
+    command = [str(OTEL_PIPELINE), "queue", "drain", "--timeout", str(GENEROUS)]
+    ended = subprocess.run(
+        command, env=_clean_environment() | told, capture_output=True, text=True, timeout=GENEROUS * 2, check=False
+    )
+    bad = ended.returncode or ended.stderr
+    return [f"the drain ended with {ended.returncode}: {ended.stdout} {ended.stderr[-1000:]}"] if bad else []
 
 
 def _drain_by_next_process(folder: Path, environment: Mapping[str, str]) -> list[str]:

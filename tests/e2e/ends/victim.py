@@ -48,9 +48,9 @@ class Order:
 class Death:
     """What was seen of one child: stages whose end was `begun`, and had `returned`, by span id.
 
-    Times are in seconds before the kill: `since_append` of the last stage's end, by the child's clock, and
-    `since_write` of the last write to its queue, by the file's time, which many file systems keep to 4 ms; None when
-    there was none. `signal` ended it, 0 when it ended by itself.
+    Times are in seconds before the kill, and None when there was none: `since_append` of when the last end that
+    returned had begun, so that its append was later; `since_write` of the last write to its queue, by the file's time,
+    which many systems keep to 4 ms. `signal` ended it, 0 when it ended by itself.
     """
 
     begun: tuple[str, ...]
@@ -104,11 +104,12 @@ def kill_one(order: Order) -> Death:
     os.close(reading)
     messages = [data[at : at + MESSAGE].decode() for at in range(0, len(data) - MESSAGE + 1, MESSAGE)]
     files = [path.stat().st_mtime_ns for path in Path(order.queue).glob(f"*-{child}-*.q")]
-    ends = [int(each[17:], 16) for each in messages if each[0] == "a"]
+    begun = {each[1:17]: int(each[17:], 16) for each in messages if each[0] == "b"}
+    returned = tuple(each[1:17] for each in messages if each[0] == "a")
     return Death(
-        begun=tuple(each[1:17] for each in messages if each[0] == "b"),
-        returned=tuple(each[1:17] for each in messages if each[0] == "a"),
-        since_append=(killed - max(ends)) / 1e9 if ends else None,
+        begun=tuple(begun),
+        returned=returned,
+        since_append=(killed - begun[returned[-1]]) / 1e9 if returned else None,
         since_write=(killed - max(files)) / 1e9 if files else None,
         signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
     )
