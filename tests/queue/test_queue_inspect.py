@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queue_fakes import FakeTransport, http_server, left, names, orphan, sender
 
-from otel_pipeline.queue import Claim, Counts, Queue, QueueSettings, SenderSettings, Signal
+from otel_pipeline.queue import Claim, Counts, Queue, QueueSettings, SenderSettings, Signal, lock
 from otel_pipeline.queue.format import pack_header, pack_record
 from otel_pipeline.queue.inspect import FileState, drain, list_files, newest_records, retry, status
 from otel_pipeline.queue.transport import Rejected
@@ -53,8 +53,10 @@ def test_every_kind_of_file_is_told_apart(tmp_path: Path) -> None:
 
 def test_looking_takes_no_lock_that_matters(tmp_path: Path) -> None:
     """A file that is being looked at is still drained, and two looks see the same."""
-    orphan(tmp_path, ["a"])
-    assert status(tmp_path) == status(tmp_path)
+    path = orphan(tmp_path, ["a"])
+    with path.open("rb") as somebody_looking:
+        assert lock.try_lock(somebody_looking.fileno(), shared=True)
+        assert [file.state for file in list_files(tmp_path)] == [FileState.ORPHAN]
     transport = FakeTransport()
     assert sender(tmp_path, transport).drain(5)
     assert len(transport.sent) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -336,3 +337,34 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, str]) -> None
     """The error names the value and what is possible."""
     with pytest.raises(ValueError, match="want"):
         SenderSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_in_the_middle_of_a_request_keeps_no_claim(tmp_path: Path) -> None:
+    """A child made while its parent sends holds neither of the file's locks: the next drainer needs no luck."""
+    queue = filled(tmp_path, "a")
+    held = []
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            here = {file.stat().st_ino for file in tmp_path.iterdir()}
+            mine = {
+                os.fstat(int(fd)).st_ino
+                for fd in os.listdir("/dev/fd")  # noqa: PTH208 - numbers, not paths
+                if is_open(int(fd))
+            }
+            os._exit(len(here & mine))
+        held.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    sender(tmp_path, FakeTransport(on_send=fork), queue=queue).step()
+    assert held == [0]
+    queue.close()
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
