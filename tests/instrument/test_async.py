@@ -12,7 +12,6 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 
 import otel_pipeline as op
-from otel_pipeline.instrument import registry
 from tests.instrument.seen import Clock, Seen, duration, span_id
 
 
@@ -199,31 +198,44 @@ def test_8_a_task_that_outlives_its_stage_covers_nothing_of_its_pauses(seen: See
     assert seen.self_times()["stage source"] == 30
 
 
-def test_8_one_stage_object_in_many_tasks_and_threads(seen: Seen) -> None:
-    """`with` on one object in interleaving tasks and threads ends the right scope each time."""
-    shared = op.stage("shared")
+@pytest.mark.parametrize("as_stage", [True, False])
+def test_8_a_task_covers_its_stage_only_while_both_are_busy(seen: Seen, clock: Clock, as_stage: bool) -> None:
+    """A task that begins within a step and goes on between two: only what overlaps the steps is taken off them."""
 
-    async def one(number: int) -> None:
-        async with shared as scope:
-            scope.add(records_in=number)
-            for _ in range(number % 3):
-                await asyncio.sleep(0)
-            assert op.current_stage() is scope
+    @op.stage
+    def pulled() -> Iterator[int]:
+        clock.spend(1000)
+        yield 1
+
+    async def background(go: asyncio.Event) -> None:
+        clock.spend(5)
+        await go.wait()
+        list(pulled())
+
+    @op.stage
+    async def source(go: asyncio.Event) -> AsyncIterator[int]:
+        clock.spend(10)
+        task = asyncio.create_task((op.stage("background")(background) if as_stage else background)(go))
+        await asyncio.sleep(0)
+        yield 1
+        clock.spend(20)
+        yield 2
+        await task
 
     async def main() -> None:
-        with op.pipeline("p"):
-            await asyncio.gather(*(one(number) for number in range(20)))
+        go = asyncio.Event()
+        async with op.pipeline("p"):
+            rows = source(go)
+            await rows.__anext__()
+            clock.spend(300)
+            go.set()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            async for _ in rows:
+                pass
 
-    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stages = seen.all("stage shared")
-    assert len(stages) == 80
-    assert sum((span.attributes or {})["pipeline.records.in"] for span in stages) == 4 * sum(range(20))  # type: ignore[misc]
-    assert len(seen.all("run p")) == 4
-    assert registry.open_runs() == []
+    asyncio.run(main())
+    assert seen.self_times()["stage source"] == (30 if as_stage else 35)
 
 
 def test_8_a_second_anext_at_once_is_refused_and_ends_nothing(seen: Seen) -> None:

@@ -1,5 +1,6 @@
-"""generators.md, line 8: threads, tee and prefetch."""
+"""generators.md, line 8: threads, tasks in threads, tee and prefetch."""
 
+import asyncio
 import itertools
 import queue
 import threading
@@ -8,6 +9,7 @@ from typing import Any
 from opentelemetry import context as context_api
 
 import otel_pipeline as op
+from otel_pipeline.instrument import registry
 from tests.instrument.seen import Clock, Seen
 from tests.instrument.stages import extract
 
@@ -59,3 +61,30 @@ def test_8_prefetch_in_a_thread_has_no_edge_across_the_queue(seen: Seen) -> None
     assert "pipeline.records.in" not in seen.stage("sink")
     assert seen.stage("extract")["pipeline.records.out"] == 99
     assert seen.parent("stage extract") == "run p"
+
+
+def test_8_one_stage_object_in_many_tasks_and_threads(seen: Seen) -> None:
+    """`with` on one object in interleaving tasks and threads ends the right scope each time."""
+    shared = op.stage("shared")
+
+    async def one(number: int) -> None:
+        async with shared as scope:
+            scope.add(records_in=number)
+            for _ in range(number % 3):
+                await asyncio.sleep(0)
+            assert op.current_stage() is scope
+
+    async def main() -> None:
+        with op.pipeline("p"):
+            await asyncio.gather(*(one(number) for number in range(20)))
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stages = seen.all("stage shared")
+    assert len(stages) == 80
+    assert sum((span.attributes or {})["pipeline.records.in"] for span in stages) == 4 * sum(range(20))  # type: ignore[misc]
+    assert len(seen.all("run p")) == 4
+    assert registry.open_runs() == []
