@@ -6,6 +6,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 
+from otel_pipeline.sdk import children
 from otel_pipeline.sdk.instrumentations import REPLACED
 from otel_pipeline.sdk.setup import current_handle, launch
 
@@ -20,7 +21,9 @@ class PipelineDistro(BaseDistro):  # type: ignore[misc]
         """See BaseDistro."""
         handle = current_handle()
         wanted = handle is None or handle.settings.instrument
-        if wanted and entry_point.name not in REPLACED:
+        # Where another configurator was chosen, what it has set is for their instrumentation of logging.
+        replaced = entry_point.name in REPLACED and (handle is not None or children.is_one())
+        if wanted and not replaced:
             super().load_instrumentor(entry_point, **kwargs)
 
 
