@@ -23,8 +23,8 @@ class End:
     """One way to end.
 
     `argument` is the program's. `sent` is the signal that the program gets while it holds; to `otel-pipeline run` where
-    that is the parent, unless `to_child`. `result` is the run's by contract §1. With `orderly` the interpreter comes to
-    its end, and so metrics must be complete.
+    that is the parent, unless `to_child` or, as when a container is killed, `to_all`. `result` is the run's by contract
+    §1. With `orderly` the interpreter comes to its end, and so metrics must be complete.
     """
 
     argument: str
@@ -32,6 +32,7 @@ class End:
     orderly: bool = False
     sent: signal.Signals | None = None
     to_child: bool = False
+    to_all: bool = False
 
 
 ENDS = {
@@ -41,6 +42,7 @@ ENDS = {
     "SIGTERM": End("hold", "cancellation", sent=signal.SIGTERM),
     "SIGINT": End("hold", "cancellation", orderly=True, sent=signal.SIGINT),
     "SIGKILL": End("hold", "lost", sent=signal.SIGKILL, to_child=True),
+    "SIGKILL of all": End("hold", "lost", sent=signal.SIGKILL, to_all=True),
     "os._exit": End("os._exit", "failure"),
     # A SIGKILL stands for it where the machine gives no memory cgroup; see play.py.
     "OOM": End("hold", "lost", sent=signal.SIGKILL, to_child=True),
@@ -88,7 +90,12 @@ def _part() -> list[Case]:
 CASES = _whole()
 PART = _part()
 
-KNOWN: dict[Callable[[Case], bool], str] = {}
+KNOWN: dict[Callable[[Case], bool], str] = {
+    lambda case: case.end == "SIGKILL of all" and case.parent: (
+        "nobody has noted the run that `otel-pipeline run` makes the span of: killed together with its command, it is "
+        "never closed as lost"
+    ),
+}
 """Which cases fail, with the reason; a case that passes nevertheless is an error too."""
 
 

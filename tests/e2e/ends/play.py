@@ -65,10 +65,9 @@ class Outcome:
 @functools.cache
 def memory_cgroup() -> tuple[str, ...]:
     """The command before a command whose memory the kernel bounds; empty where the machine does not allow it."""
-    command = ("systemd-run", "--scope", "--quiet", "--collect", "-p", "MemoryMax=96M", "-p", "MemorySwapMax=0",
-               "-p", "OOMPolicy=continue", "--")  # fmt: skip
-    if os.getuid() != 0:
-        command = (command[0], "--user", *command[1:])
+    user = () if os.getuid() == 0 else ("--user",)
+    limits = ("-p", "MemoryMax=96M", "-p", "MemorySwapMax=0", "-p", "OOMPolicy=continue")
+    command = ("systemd-run", *user, "--scope", "--quiet", "--collect", *limits, "--")
     try:
         tried = subprocess.run(
             [*command, "true"], capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False
@@ -138,7 +137,7 @@ def _play(  # noqa: PLR0917 - what a case is played with
     if (outcome.status, started.tracebacks()) != same:
         found = f"status {outcome.status} and {started.tracebacks()} tracebacks"
         outcome.problems.append(f"{found}; without us {same[0]} and {same[1]}\n{started.tail()}")
-    check.learn(started.truth())
+    check.learn(started.account())
     outcome.ended = len(check.ended)
     outcome.queued = check.before_drain(outcome.problems)
     if case.collector == "refusing":
@@ -168,7 +167,7 @@ class _Started:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=_clean_environment() | environment,
+                env={**_clean_environment(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -184,7 +183,7 @@ class _Started:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def truth(self) -> list[truth.Line]:
+    def account(self) -> list[truth.Line]:
         """What it has said so far."""
         return truth.read(self._truth)
 
@@ -199,7 +198,10 @@ class _Started:
         """Send the signal that ends it, if one does."""
         if self._end.sent is not None:
             held = self._wait_for(truth.HELD)
-            os.kill(held.pid if self._end.to_child else self._process.pid, self._end.sent)
+            if self._end.to_all:
+                os.killpg(self._process.pid, self._end.sent)
+            else:
+                os.kill(held.pid if self._end.to_child else self._process.pid, self._end.sent)
 
     def status(self) -> int | None:
         """Its status when it has ended; None when it hangs."""
@@ -218,7 +220,7 @@ class _Started:
 
     def _wait_for(self, event: str, name: str = "") -> truth.Line:
         def said() -> list[truth.Line]:
-            return [line for line in self.truth() if (line.event, line.name) == (event, name)]
+            return [line for line in self.account() if (line.event, line.name) == (event, name)]
 
         eventually(lambda: said() or self._process.poll() is not None, within=GENEROUS)
         if not (lines := said()):
@@ -241,7 +243,8 @@ class _Check:
         self._opened = truth.spans(lines, "opened")
         self.ended = truth.spans(lines, truth.ENDED)
         self._whole = {span_id: name for span_id, name in self._opened.items() if name == "run whole"}
-        self._vanished = not self._case.parent and not self._whole.keys() <= self.ended.keys()
+        seen = self._case.parent and not ENDS[self._case.end].to_all
+        self._vanished = not seen and not self._whole.keys() <= self.ended.keys()
         if not self._vanished:
             # The parent makes the span of the run that the program took over, however the program ended.
             self.ended |= self._whole
@@ -323,7 +326,7 @@ def drain(folder: Path, url: str) -> list[str]:
 def _drain_by_next_process(folder: Path, environment: Mapping[str, str]) -> list[str]:
     """Start another process with the same queue, which does nothing itself."""
     command = [sys.executable, "-c", NEXT_PROCESS]
-    told = _clean_environment() | environment | {"OTEL_PIPELINE_EXIT_TIMEOUT": str(GENEROUS)}
+    told = {**_clean_environment(), **environment, "OTEL_PIPELINE_EXIT_TIMEOUT": str(GENEROUS)}
     ended = subprocess.run(
         command, env=told, cwd=folder, capture_output=True, text=True, timeout=GENEROUS * 2, check=False
     )
