@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import uuid
+import os
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Run(Scope):
     ) -> None:
         super().__init__(name, attributes)
         self.id = id or identity.new_run_id()
-        self.key = uuid.uuid4().hex  # of this object: a run id may be given by the user, twice at once
+        self.key = os.urandom(16).hex()  # of this object: a run id may be given by the user, twice at once
         self.attempt = whole(attempt, "attempt") or 1
         self.identity = identity_
         self.remote = remote

@@ -162,7 +162,7 @@ def _ended(run: Run) -> model.Run:
         attempt=run.attempt,
         error_type=results.error_type(error) if failed and error else None,
         error_message=results.error_message(error) if failed and error else None,
-        error_stage=results.known_origin(error) if failed and error else None,
+        error_stage=results.known_origin(error, context.trace_id) if failed and error else None,
         skip_reason=run.skip_reason,
         not_started=tuple(sorted(set(run.not_started.values()))),
     )
@@ -170,7 +170,7 @@ def _ended(run: Run) -> model.Run:
 
 def _exception(run: Run) -> tuple[str, str, str] | None:
     result, error = run.outcome or ("success", None)
-    if error is None or result in ("success", "skip") or results.known_origin(error) is not None:
+    if error is None or result in ("success", "skip") or results.known_origin(error, run.span.get_span_context().trace_id):
         return None
     if isinstance(error, results.Aborted):
         return None

@@ -70,16 +70,15 @@ class OpenRuns:
     def __init__(self, folder: Path, resource: Mapping[str, Any]) -> None:
         self._folder = folder
         self._resource = dict(resource)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._path: Path | None = None
         self._fd = -1
-        self._runs: dict[
-            str, dict[str, Any]
-        ] = {}  # by the id of their span: a pipeline that takes over has the script's
+        # By the id of their span: a pipeline that takes the script's run over takes its entry as well.
+        self._runs: dict[str, dict[str, Any]] = {}
         self._keys: dict[str, str] = {}
         self._slots: dict[str, int] = {}
         self._free = list(range(_SLOTS))
@@ -151,7 +150,7 @@ class OpenRuns:
     def leave_to_parent(self) -> None:
         """In a forked child: the file is the parent's. Keeping it open would keep its lock after the parent's death."""
         if self._pid != os.getpid():
-            self._lock = threading.Lock()
+            self._lock = threading.RLock()
             self._leave_to_parent()
 
     def _leave_to_parent(self) -> None:

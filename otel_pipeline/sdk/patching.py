@@ -6,14 +6,14 @@ start of every script.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
-
-from wrapt import register_post_import_hook
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 _undo: list[tuple[Any, str, Any]] = []
@@ -33,12 +33,11 @@ def replace(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callabl
 
 def when_imported(name: str, patch: Callable[[ModuleType], None]) -> None:
     """Call ``patch`` with the module, now if it is loaded, else when it is."""
-    known = name in _hooks
     _hooks[name] = patch
-    if not known:
-        register_post_import_hook(functools.partial(_apply, name), name)
-    elif name in sys.modules:
+    if name in sys.modules:
         patch(sys.modules[name])
+    elif _watch not in sys.meta_path:
+        sys.meta_path.insert(0, _watch)
 
 
 def active() -> bool:
@@ -48,16 +47,36 @@ def active() -> bool:
 
 def undo() -> None:
     """Put all originals back, for tests."""
-    for name in _hooks:
-        _hooks[name] = _nothing
+    _hooks.clear()
+    if _watch in sys.meta_path:
+        sys.meta_path.remove(_watch)
     while _undo:
         owner, name, original = _undo.pop()
         setattr(owner, name, original)
 
 
-def _apply(name: str, module: ModuleType) -> None:
-    _hooks[name](module)
+class _Watch:
+    """A finder that finds nothing itself: it asks the others, and has the module patched when it has been executed.
+
+    (wrapt has the same, at the price of loading asyncio and ssl: 30 ms at the start of every script.)
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in _hooks:
+            return None
+        finders = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        spec = next((found for finder in finders if (found := finder.find_spec(name, path, target))), None)
+        if spec is not None and spec.loader is not None:
+            loader = cast("Any", spec.loader)
+            loader.exec_module = functools.partial(_executed, loader.exec_module)
+        return spec
 
 
-def _nothing(module: ModuleType) -> None:
-    del module
+def _executed(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    execute(module)
+    if (patch := _hooks.get(module.__name__)) is not None:
+        with contextlib.suppress(Exception):  # another version of the module: the context does not go along there
+            patch(module)
+
+
+_watch = cast("Any", _Watch())

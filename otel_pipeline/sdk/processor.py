@@ -138,7 +138,7 @@ def _read(span: ReadableSpan) -> EndedSpan:
         span_id=f"{context.span_id:016x}",
         started=span.start_time,
         ended=span.end_time,
-        attributes=span.attributes or {},
+        attributes=dict(span.attributes or {}),  # once: each look at the SDK's mapping takes its lock
         events=span.events,
         description=span.status.description,
     )

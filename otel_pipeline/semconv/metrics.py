@@ -63,4 +63,21 @@ DATASET_RECORDS = Metric(
     "pipeline_dataset_records_total",
 )
 
-METRICS: tuple[Metric, ...] = (RUN_ENDED, RUN_DURATION, STAGE_DURATION, STAGE_SELF_TIME, STAGE_RECORDS, DATASET_RECORDS)
+RUN_ACTIVE = Metric(
+    "pipeline.run.active",
+    "updowncounter",
+    "{run}",
+    "Runs that are open.",
+    (a.PIPELINE_NAME,),
+    "pipeline_run_active",
+)
+
+METRICS: tuple[Metric, ...] = (
+    RUN_ENDED,
+    RUN_ACTIVE,
+    RUN_DURATION,
+    STAGE_DURATION,
+    STAGE_SELF_TIME,
+    STAGE_RECORDS,
+    DATASET_RECORDS,
+)
