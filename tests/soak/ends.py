@@ -33,7 +33,8 @@ def ends(folder: Path) -> Section:
             case, outcome = futures[future], future.result()
             outcomes[case] = outcome
             sys.stderr.write(f"{len(outcomes)}/{len(CASES)} {case}: {_verdict(case, outcome)}\n")
-    return Section(tuple(_lines(outcomes)), all(_as_expected(case, outcome) for case, outcome in outcomes.items()))
+    passed = all(_as_expected(case, outcome) for case, outcome in outcomes.items())
+    return Section(tuple(_lines(outcomes)), passed, servers=True)
 
 
 @contextmanager
@@ -68,8 +69,13 @@ def _as_expected(case: Case, outcome: Outcome) -> bool:
 
 def _verdict(case: Case, outcome: Outcome) -> str:
     if known(case) is None:
-        return "FAILED: " + " / ".join(outcome.problems) if outcome.problems else "passed"
-    return "fails as known" if outcome.problems else "FAILED: passes though known to fail"
+        return "FAILED: " + _found(outcome) if outcome.problems else "passed"
+    return "fails as known: " + _found(outcome) if outcome.problems else "FAILED: passes though known to fail"
+
+
+def _found(outcome: Outcome) -> str:
+    """The problems on one line, without what a program printed."""
+    return " / ".join(problem.splitlines()[0] for problem in outcome.problems)
 
 
 def _lines(outcomes: Mapping[Case, Outcome]) -> Iterator[str]:
@@ -77,9 +83,10 @@ def _lines(outcomes: Mapping[Case, Outcome]) -> Iterator[str]:
     ended = sum(outcome.ended for outcome in outcomes.values())
     queued = sum(outcome.queued for outcome in outcomes.values())
     oom = "the kernel's, in a memory cgroup" if memory_cgroup() else "a SIGKILL that stands for it"
-    yield f"{passed} of {len(outcomes)} cases passed. {ended} runs and stages had ended, of which {queued} were in the"
-    yield "queue's files when the last process had gone; afterwards each was in Jaeger once, and every folder empty."
-    yield f"OOM is {oom}. A cell has ended/queued spans; `grpc` in it, where the case is also played over gRPC."
+    yield f"{passed} of {len(outcomes)} cases passed; what the others found is below the table. {ended} runs and stages"
+    yield f"had ended, of which {queued} were in the queue's files when the last process had gone. Passed means: after the"
+    yield "drain each was in Jaeger once, nothing else of ours was, and the folder was empty. A cell has ended/queued"
+    yield f"spans; `grpc` in it, where the case is also played over gRPC. OOM is {oom}."
     yield ""
     names = tuple(COLLECTORS)
     rows: list[tuple[object, ...]] = [
@@ -99,7 +106,7 @@ def _cell(outcomes: Mapping[Case, Outcome], end: str, parent: bool, collector: s
     texts = []
     for case, outcome in played.items():
         if case.collector == collector:
-            verdict = "passed" if not outcome.problems else "**failed**"
+            verdict = "passed" if not outcome.problems else "**known**" if known(case) else "**FAILED**"
             label = " grpc" if case.protocol == "grpc" else ""
             texts.append(f"{verdict}{label} {outcome.ended}/{outcome.queued}")
     return ", ".join(texts)

@@ -167,7 +167,8 @@ class _Started:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**_clean_environment(), **environment},
+                # Where the parent leaves its folder when it is killed as well.
+                env={**_clean_environment(), **environment, "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
