@@ -64,7 +64,9 @@ class _Opens(Generic[S]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The block that ends is the one whose scope is current here; one object may serve several threads or tasks.
-        scope = _ending(list(self._open), current.get().get(FRAME_KEY))
+        scope = cast("S | None", current.get().get(FRAME_KEY))
+        if scope not in self._open:
+            scope = _ending(list(self._open), scope)
         if scope is not None:
             self._open.remove(scope)
             scope.__exit__(kind, error, trace)

@@ -54,6 +54,8 @@ class Sender:
         self._warn = warn or (lambda message: None)
         self._connect = connect
         self._rng = rng
+        self.at_each_step: list[Callable[[], object]] = []
+        """Called on the sender's thread about once a second."""
         self.before_adopting: list[Callable[[], object]] = []
         """Called on the sender's thread before it looks for what dead processes left; may append to the queue."""
         self._newer: set[Path] = set()
@@ -136,11 +138,15 @@ class Sender:
 
     def step(self) -> float:
         """One pass, as the thread makes it; returns the seconds until the next."""
+        for function in self.at_each_step:
+            function()
         self._deliver_own()
         now = self._clock()
         if now >= self._adopt_at and self._delivery.ready():
             self._adopt()
             self._adopt_at = self._clock() + self.settings.adopt_s
+        if self.at_each_step:
+            return self.settings.interval_s
         return max(self.settings.interval_s, self._delivery.wait_s())
 
     def drain(self, timeout_s: float, *, live: bool = False) -> bool:

@@ -170,7 +170,11 @@ def _ended(run: Run) -> model.Run:
 
 def _exception(run: Run) -> tuple[str, str, str] | None:
     result, error = run.outcome or ("success", None)
-    if error is None or result in ("success", "skip") or results.known_origin(error, run.span.get_span_context().trace_id):
+    if (
+        error is None
+        or result in ("success", "skip")
+        or results.known_origin(error, run.span.get_span_context().trace_id)
+    ):
         return None
     if isinstance(error, results.Aborted):
         return None

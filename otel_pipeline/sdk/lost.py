@@ -36,6 +36,7 @@ def watch(sender: Sender | None, resource: Resource, ended: Callable[[Run], None
     open_runs = OpenRuns(queue.settings.folder, resource.attributes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=open_runs.leave_to_parent)
+    sender.at_each_step.append(open_runs.write_changes)
     sender.before_adopting.append(lambda: close_lost(queue, ended))
     return open_runs
 

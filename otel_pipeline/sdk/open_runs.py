@@ -3,14 +3,14 @@
 ::
 
     OWNER.open   (locked by its process while that lives)
-    0        8          12      …            RUNS_END                     … SIZE
-    ┌────────┬──────────┬────────────────────┬────────┬────────┬────────────┐
-    │OPRUNS 1│ length   │ JSON: who, runs    │ stage  │ stage  │ …  SLOTS   │
-    └────────┴──────────┴────────────────────┴────────┴────────┴────────────┘
-    a slot: the id of the run's span, the stage's number in the order of starts, its name; zeros when free
+    0        8          12                      … SIZE
+    ┌────────┬──────────┬───────────────────────────┐
+    │OPRUNS 1│ length   │ JSON: who, runs, stages   │
+    └────────┴──────────┴───────────────────────────┘
 
-A stage that begins or ends costs one write of 256 bytes, which outlives the process. (Not a memory map: on a disk that
-fills up, touching one would end the user's process by SIGBUS.)
+It is written when a run begins or ends, and for stages at most every 20 ms; what begins in between is written within a
+second, by the sender's thread. So a stage that lasts is named, and a thousand short ones cost nothing. (Not a memory
+map: on a disk that fills up, touching one would end the user's process by SIGBUS.)
 
 Whoever finds the lock free knows that the owner is gone and closes its runs as lost (``lost.py``). The file's time of
 modification, in ticks of the kernel, is the last sign of life.
@@ -39,12 +39,9 @@ if TYPE_CHECKING:
 _MAGIC = b"OPRUNS 1"
 _LENGTH = struct.Struct("<I")
 _HEAD = len(_MAGIC) + _LENGTH.size
-_RUNS_END = 48 * 1024
-_SLOT = 256
-_SLOTS = 64
-SIZE = _RUNS_END + _SLOT * _SLOTS
-_KEY = 16  # a span id in hexadecimal
-_NAME = _KEY + 8  # and a number in hexadecimal
+SIZE = 64 * 1024
+_STAGES_NAMED = 64
+_SECONDS_APART = 0.02
 ENDING = ".open"
 
 
@@ -79,10 +76,10 @@ class OpenRuns:
         self._fd = -1
         # By the id of their span: a pipeline that takes the script's run over takes its entry as well.
         self._runs: dict[str, dict[str, Any]] = {}
-        self._keys: dict[str, str] = {}
-        self._slots: dict[str, int] = {}
-        self._free = list(range(_SLOTS))
-        self._begun = 0
+        self._keys: dict[str, str] = {}  # by run id
+        self._stages: dict[str, tuple[str, str]] = {}  # run id and name, by span id
+        self._changed = False
+        self._written = 0.0
 
     def run_started(self, run: Run) -> None:
         """A run whose span this process makes has started."""
@@ -113,24 +110,26 @@ class OpenRuns:
                 self._write()
 
     def stage_started(self, span_id: str, run_id: str, name: str) -> None:
-        """A stage of a run has begun. Beyond 64 open ones the rest are not named."""
-        if self._fd < 0 or self._pid != os.getpid():
-            return
-        with self._lock, contextlib.suppress(OSError):
-            if self._free and (key := self._keys.get(run_id)):
-                self._slots[span_id] = slot = self._free.pop()
-                self._begun += 1
-                head = f"{key}{self._begun & 0xFFFFFFFF:08x}".encode()
-                self._put(slot, head + name.encode("utf-8", "replace")[: _SLOT - _NAME])
+        """A stage of a run has begun."""
+        self._stages[span_id] = run_id, name
+        self._note()
 
     def stage_ended(self, span_id: str) -> None:
         """It has ended."""
-        if self._fd < 0 or self._pid != os.getpid():
+        if self._stages.pop(span_id, None) is not None:
+            self._note()
+
+    def _note(self) -> None:
+        self._changed = True
+        if time.monotonic() - self._written >= _SECONDS_APART:
+            self.write_changes()
+
+    def write_changes(self) -> None:
+        """Write what has not been written yet."""
+        if not self._changed or self._fd < 0 or self._pid != os.getpid():
             return
-        with self._lock, contextlib.suppress(OSError):
-            if (slot := self._slots.pop(span_id, None)) is not None:
-                self._free.append(slot)
-                self._put(slot, b"")
+        with self._lock, contextlib.suppress(OSError, ValueError, RuntimeError):
+            self._write()
 
     def alive(self) -> None:
         """A sign of life."""
@@ -168,7 +167,7 @@ class OpenRuns:
         self._fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             lock.try_lock(self._fd)
-            self._put_at(0, _MAGIC.ljust(SIZE, b"\0"))
+            self._put(_MAGIC)
             made.rename(path)
         except OSError:
             os.close(self._fd)
@@ -178,20 +177,20 @@ class OpenRuns:
         self._path = path
 
     def _write(self) -> None:
-        text = json.dumps({"resource": self._resource, "runs": self._runs}, default=str).encode()
-        if (
-            len(text) <= _RUNS_END - _HEAD
-        ):  # else there are more open runs than it can name; the heartbeats tell of them
-            self._put_at(len(_MAGIC), _LENGTH.pack(len(text)) + text)
+        self._changed, self._written = False, time.monotonic()
+        runs = {key: {**run, "stages": []} for key, run in self._runs.items()}
+        for run_id, name in list(self._stages.values())[:_STAGES_NAMED]:
+            if (key := self._keys.get(run_id)) is not None:
+                runs[key]["stages"].append(name[:200])
+        text = json.dumps({"resource": self._resource, "runs": runs}, default=str).encode("utf-8", "replace")
+        if _HEAD + len(text) <= SIZE:  # else there are more open runs than it can name; the heartbeats tell of them
+            self._put(_MAGIC + _LENGTH.pack(len(text)) + text)
 
-    def _put(self, slot: int, data: bytes) -> None:
-        self._put_at(_RUNS_END + slot * _SLOT, data.ljust(_SLOT, b"\0"))
-
-    def _put_at(self, offset: int, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         if hasattr(os, "pwrite"):
-            os.pwrite(self._fd, data, offset)
+            os.pwrite(self._fd, data, 0)
         else:
-            os.lseek(self._fd, offset, os.SEEK_SET)
+            os.lseek(self._fd, 0, os.SEEK_SET)
             os.write(self._fd, data)
 
 
@@ -213,24 +212,14 @@ def dead(folder: Path) -> Iterator[tuple[Path, list[OpenRun]]]:
 
 
 def _read(data: bytes, seen: int) -> list[OpenRun]:
-    if not data.startswith(_MAGIC) or len(data) < SIZE:
-        return []
-    (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
     try:
-        told = json.loads(data[_HEAD : _HEAD + length])
-        runs, resource = told["runs"], told["resource"]
-        stages = _stages(data)
+        (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
+        told = json.loads(data[_HEAD : _HEAD + length]) if data.startswith(_MAGIC) else {"runs": {}}
         return [
-            OpenRun(**run, seen=max(seen, run["started"]), stages=tuple(stages.get(key, ())), resource=resource)
-            for key, run in runs.items()
+            OpenRun(
+                **{**run, "stages": tuple(run["stages"])}, seen=max(seen, run["started"]), resource=told["resource"]
+            )
+            for run in told["runs"].values()
         ]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError):
         return []
-
-
-def _stages(data: bytes) -> dict[str, list[str]]:
-    slots = (data[at : at + _SLOT].rstrip(b"\0") for at in range(_RUNS_END, SIZE, _SLOT))
-    found: dict[str, list[str]] = {}
-    for text in sorted(slot.decode("utf-8", "replace") for slot in slots if slot):
-        found.setdefault(text[:_KEY], []).append(text[_NAME:])
-    return found

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = """
-    import os, signal, sys
+    import os, pathlib, signal, sys, time
     import otel_pipeline as op
+
+    def noted(name):  # the file is written at most every 20 ms, and within a second
+        folder = pathlib.Path(os.environ["OTEL_PIPELINE_QUEUE_DIR"])
+        while not any(name in path.read_text("utf-8", "replace") for path in folder.glob("*.open")):
+            time.sleep(0.01)
 
     op.setup("orders", version="1.4", script_run=False)
 
@@ -67,7 +72,7 @@ def attributes(span: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"])
 def test_a_killed_run_is_closed_as_lost_with_the_stages_it_was_in(tmp_path: Path, end: str) -> None:
     """Its span has the ids, name and resource that the dead process gave it, and tells which stages were open."""
-    run_id, _ = run_program(tmp_path, end)
+    run_id, _ = run_program(tmp_path, f"noted('insert'); {end}")
     queue = Queue.open(QueueSettings(tmp_path))
     told = []
     assert close_lost(queue, told.append) == 1
