@@ -84,8 +84,8 @@ def _lines(outcomes: Mapping[Case, Outcome]) -> Iterator[str]:
     queued = sum(outcome.queued for outcome in outcomes.values())
     oom = "the kernel's, in a memory cgroup" if memory_cgroup() else "a SIGKILL that stands for it"
     yield f"{passed} of {len(outcomes)} cases passed; what the others found is below the table. {ended} runs and stages"
-    yield f"had ended, of which {queued} were in the queue's files when the last process had gone. Passed means: after the"
-    yield "drain each was in Jaeger once, nothing else of ours was, and the folder was empty. A cell has ended/queued"
+    yield f"had ended, of which {queued} were in the queue's files when the last process had gone. Passed means: after"
+    yield "the drain each was in Jaeger once, nothing else of ours was, the folder was empty. A cell has ended/queued"
     yield f"spans; `grpc` in it, where the case is also played over gRPC. OOM is {oom}."
     yield ""
     names = tuple(COLLECTORS)
