@@ -1,0 +1,33 @@
+"""What flows into the engine: ended runs and stages of ``model.py``, and signs of life of runs that are still open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from otel_pipeline.model import Run, Stage
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """A run has started or was alive at ``time`` (nanoseconds since the epoch); ``span_id`` is that of its run span.
+
+    ``open_stages`` is None where the event does not tell.
+    """
+
+    trace_id: str
+    span_id: str
+    run_id: str
+    pipeline: str
+    time: int
+    starts: bool = False
+    open_stages: tuple[str, ...] | None = None
+
+
+Value: TypeAlias = Run | Stage | RunSeen
+"""One value; its identity is (run id, span id), for each of the three kinds apart."""
+
+
+def run_key(value: Value) -> str:
+    """What the spans of one run have in common: its run id, or the trace where a stage belongs to no run."""
+    return value.run_id or f"trace {value.trace_id}"
