@@ -6,6 +6,7 @@ Loaded on the sender's thread. `http.client` costs half of the CPU time and memo
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - connecting loads it, which fails when the interpreter is already leaving
 import gzip
 import http.client
 import math

@@ -16,7 +16,7 @@ from otel_pipeline import config
 from otel_pipeline.instrument.naming import name_from
 from otel_pipeline.run import ending, environment
 from otel_pipeline.run.supervision import supervise
-from otel_pipeline.sdk.handover import Report, read
+from otel_pipeline.sdk.handover import Report, hold, read
 from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
@@ -73,20 +73,21 @@ def run(
         told = environment.command_environment(environ, identity, handover=folder, name=name)
         ended = _supervise(command, told, lambda: _while_it_runs(loading))
         report = (_guarded("read what the command told", read, folder) if folder else None) or Report()
-    if loading.ident is not None:
-        loading.join()
+        if loading.ident is not None:
+            loading.join()
 
-    def finish() -> None:
-        # What is wrong in a setting, the command's process has said, or setup() says.
-        settings = config.load({"name": name, "exit_timeout": exit_timeout}, environ, say=lambda line: None)
-        run_name = settings.name or name_from(command)
-        the_run = ending.conclude(identity, run_name, ended, report)
-        service = {"service_name": settings.service_name or run_name, **dict(report.service)}
-        shown = None if quiet or settings.summary == "never" else summary or _summary
-        outcome = _Outcome(the_run, report, identity, command[0], service, settings.exit_timeout)
-        outcome.go_out(telemetry or _telemetry, shown)
+        def finish() -> None:
+            # What is wrong in a setting, the command's process has said, or setup() says.
+            settings = config.load({"name": name, "exit_timeout": exit_timeout}, environ, say=lambda line: None)
+            run_name = settings.name or name_from(command)
+            the_run = ending.conclude(identity, run_name, ended, report)
+            service = {"service_name": settings.service_name or run_name, **dict(report.service)}
+            shown = None if quiet or settings.summary == "never" else summary or _summary
+            outcome = _Outcome(the_run, report, identity, command[0], service, settings.exit_timeout)
+            outcome.go_out(telemetry or _telemetry, shown)
 
-    _guarded("report the run", finish)
+        # The folder stays until the run's span is on disk: while it is held, nobody else closes the run as lost.
+        _guarded("report the run", finish)
     return ended
 
 
@@ -117,6 +118,7 @@ class _Outcome:
 
     def _send(self, telemetry: Callable[[Mapping[str, Any]], Telemetry]) -> None:
         from otel_pipeline.sdk.emit import emit_run  # noqa: PLC0415 - the command must not wait for the SDK to load
+        from otel_pipeline.sdk.lost import close_lost  # noqa: PLC0415
 
         handle = telemetry({**self.service, "exit_timeout": self.exit_timeout})
         if handle.tracer_provider is None:
@@ -125,6 +127,8 @@ class _Outcome:
         if self.identity.parent_run_id:
             attributes[a.RUN_PARENT_ID] = self.identity.parent_run_id
         emit_run(handle.tracer_provider, self.run, self._parent(), self.report.exception, attributes)
+        if (sender := getattr(handle, "sender", None)) is not None:
+            close_lost(sender.queue, closed=frozenset((self.run.span_id,)))
         handle.shutdown()
 
     def _show(self, summary: Callable[[Run, Sequence[Stage]], None]) -> None:
@@ -188,6 +192,8 @@ def _handover_folder() -> Iterator[str | None]:
         _say(f"cannot learn from the command's processes: no temporary folder: {error}")
         yield None
         return
+    with contextlib.suppress(OSError):
+        hold(folder)
     try:
         yield folder
     finally:

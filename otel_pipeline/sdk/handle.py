@@ -54,6 +54,11 @@ class Handle:
         self._launched = False
         self._lock = threading.Lock()
 
+    @property
+    def sender(self) -> Sender | None:
+        """What delivers this process's queue, where there is one."""
+        return self._sender
+
     def flush(self, timeout: float | None = None) -> bool:
         """Send what has ended until now, and wait at most ``timeout`` seconds for it (default: the exit timeout).
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CLAIM = "claim"
 _EVENTS = "events.jsonl"
+_HOLDER = "parent"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 STAGE_EVENTS_LIMIT = 20_000
@@ -53,6 +54,11 @@ class Handover:
         """Events that could not be written, such as on a full disk."""
         self.left_out = 0
         """Stage events beyond the limit."""
+
+    @property
+    def holder(self) -> str:
+        """The file that the parent keeps locked while it lives."""
+        return str(self._folder / _HOLDER)
 
     def claim(self) -> bool:
         """Whether this run is now the caller's: true once per folder; false for all others, or without a folder."""
@@ -119,6 +125,14 @@ class Handover:
                 os.close(descriptor)
         except (OSError, TypeError, ValueError, RecursionError):
             self.failed += 1
+
+
+def hold(folder: str | os.PathLike[str]) -> None:
+    """Say, for as long as this process lives, that it makes the span of the folder's run. Raises OSError."""
+    with contextlib.suppress(ImportError):
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        fcntl.flock(os.open(Path(folder) / _HOLDER, os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX)
 
 
 @dataclass(frozen=True)

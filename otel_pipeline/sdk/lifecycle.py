@@ -57,8 +57,9 @@ class Lifecycle:
         with _harmless():
             if run.remote and self._handover is not None:
                 self._handover.run_started(run.name, attempt=run.attempt)
-            elif self._open_runs is not None:
-                self._open_runs.run_started(run)
+            if self._open_runs is not None:
+                held_by = self._handover.holder if run.remote and self._handover is not None else None
+                self._open_runs.run_started(run, held_by)
             self._emit(events.RUN_STARTED, run, f"{run.key}-started")
             self._beat_from_now_on()
 

@@ -7,6 +7,7 @@ sign of life. It is appended to the closer's queue before the dead process's fil
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
@@ -14,14 +15,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_pipeline.model import Run
+from otel_pipeline.queue import lock
 from otel_pipeline.queue.folder import queue_files
 from otel_pipeline.queue.processors import DurableSpanProcessor
 from otel_pipeline.sdk.emit import emit_run
+from otel_pipeline.sdk.handover import read
 from otel_pipeline.sdk.open_runs import OpenRun, OpenRuns, dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from otel_pipeline.queue import Queue, Sender
 
@@ -41,20 +43,46 @@ def watch(sender: Sender | None, resource: Resource, ended: Callable[[Run], None
     return open_runs
 
 
-def close_lost(queue: Queue, ended: Callable[[Run], None] | None = None) -> int:
-    """Close the runs of dead processes in the queue's folder; ``ended`` is told of each. Returns how many."""
+def close_lost(
+    queue: Queue, ended: Callable[[Run], None] | None = None, *, closed: frozenset[str] = frozenset()
+) -> int:
+    """Close the runs of dead processes in the queue's folder; ``ended`` is told of each. Returns how many.
+
+    Left alone are those whose parent lives, which makes their span, unless it says that this is done: ``closed`` has
+    the ids of such runs' spans.
+    """
     folder, count = queue.settings.folder, 0
     for path, runs in dead(folder):
+        if any(run.span_id not in closed and _is_held(run) for run in runs):
+            continue
         for run in runs:
-            if _is_stored(folder, run.span_id):
+            if run.span_id in closed or _is_stored(folder, run.span_id):
                 continue  # it died between the run's end and saying so
-            lost = _lost(run)
-            _emit(queue, run, lost)
+            closed_as = _told(run) or _lost(run)
+            _emit(queue, run, closed_as)
             if ended is not None:
-                ended(lost)
+                ended(closed_as)
             count += 1
         path.unlink(missing_ok=True)
     return count
+
+
+def _is_held(run: OpenRun) -> bool:
+    """Whether the parent lives that makes the run's span."""
+    try:
+        fd = os.open(run.held_by or "", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not lock.try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _told(run: OpenRun) -> Run | None:
+    """The run's end, where it was told to a parent that died before it could pass it on."""
+    told = read(Path(run.held_by).parent).run if run.held_by else None
+    return told if told is not None and told.run_id == run.run_id else None
 
 
 def _lost(run: OpenRun) -> Run:
@@ -73,14 +101,14 @@ def _lost(run: OpenRun) -> Run:
     )
 
 
-def _emit(queue: Queue, run: OpenRun, lost: Run) -> None:
+def _emit(queue: Queue, run: OpenRun, ended: Run) -> None:
     provider = TracerProvider(resource=Resource(dict(run.resource)), shutdown_on_exit=False)
     provider.add_span_processor(DurableSpanProcessor(queue, at_once=lambda span: True))
     parent = None
     if run.parent_span_id is not None:
         above = SpanContext(int(run.trace_id, 16), int(run.parent_span_id, 16), True, TraceFlags(TraceFlags.SAMPLED))
         parent = set_span_in_context(NonRecordingSpan(above))
-    emit_run(provider, lost, parent)
+    emit_run(provider, ended, parent)
 
 
 def _is_stored(folder: Path, span_id: str) -> bool:

@@ -59,6 +59,8 @@ class OpenRun:
     seen: int
     stages: tuple[str, ...]
     resource: Mapping[str, Any]
+    held_by: str | None = None
+    """The file that is locked while another process lives that makes the run's span."""
 
 
 class OpenRuns:
@@ -81,8 +83,8 @@ class OpenRuns:
         self._changed = False
         self._written = 0.0
 
-    def run_started(self, run: Run) -> None:
-        """A run whose span this process makes has started."""
+    def run_started(self, run: Run, held_by: str | None = None) -> None:
+        """A run has started whose span this process makes, or the one that has `held_by` locked."""
         context, parent = run.identity or run.span.get_span_context(), getattr(run.span, "parent", None)
         key = f"{context.span_id:016x}"
         entry = {
@@ -93,6 +95,7 @@ class OpenRuns:
             "span_id": key,
             "parent_span_id": f"{parent.span_id:016x}" if parent is not None else None,
             "started": run.started or time.time_ns(),
+            "held_by": held_by,
         }
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._pid != os.getpid():
@@ -138,11 +141,12 @@ class OpenRuns:
                 os.utime(self._fd)
 
     def close(self) -> None:
-        """Nothing is open any more."""
+        """Nothing is open any more. A run that a parent closes stays noted, in case that it does not come to it."""
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._path is None or self._pid != os.getpid():
                 return
-            self._path.unlink(missing_ok=True)
+            if not any(run["held_by"] for run in self._runs.values()):
+                self._path.unlink(missing_ok=True)
             os.close(self._fd)
             self._begin()
 

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.trace import SpanContext
 
+from otel_pipeline import model
+from otel_pipeline.instrument.run import Run
 from otel_pipeline.queue import Queue, QueueSettings, Signal
 from otel_pipeline.queue.folder import queue_files
 from otel_pipeline.queue.format import Record, scan
+from otel_pipeline.queue.lock import try_lock
+from otel_pipeline.sdk.handover import Handover
 from otel_pipeline.sdk.lost import close_lost
-from otel_pipeline.sdk.open_runs import dead
+from otel_pipeline.sdk.open_runs import OpenRuns, dead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +161,23 @@ def test_a_damaged_file_is_no_run(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "damaged.open").write_bytes(data)
     assert close_lost(Queue.open(QueueSettings(tmp_path))) == 0
     assert not list(tmp_path.glob("*.open"))
+
+
+def test_a_run_that_a_parent_closes_is_left_to_it_while_it_lives(tmp_path: Path) -> None:
+    """Only when the parent is gone as well is it closed: with the end that it told the parent, else as lost."""
+    queue, folder = Queue.open(QueueSettings(tmp_path / "queue")), tmp_path / "handover"
+    folder.mkdir()
+    run = Run("orders", remote=True, identity_=SpanContext(1, 2, is_remote=False))
+    open_runs = OpenRuns(tmp_path / "queue", {"service.name": "orders"})
+    handover = Handover(folder)
+    holder = os.open(handover.holder, os.O_CREAT | os.O_RDWR, 0o600)
+    assert try_lock(holder)
+    open_runs.run_started(run, handover.holder)
+    handover.run_ended(model.Run("1" * 32, f"{2:016x}", run.id, "orders", "success", 1, 2))
+    open_runs.close()  # as at the end of the command's process
+    assert close_lost(queue) == 0
+    os.close(holder)
+    told: list[model.Run] = []
+    assert close_lost(queue, told.append) == 1
+    assert told[0].result == "success"
+    assert not list((tmp_path / "queue").glob("*.open"))
