@@ -22,12 +22,13 @@ demo: .demo/installed  ## a real pipeline, no server: its run summary
 test: $(VENV)/installed  ## all tests; those of the real servers where `make backends` has installed them
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-check: $(VENV)/installed  ## lint, types, import contracts, generated docs
+check: $(VENV)/installed  ## lint, types, import contracts, generated docs, the docs' examples
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate_docs.py --check
+	$(BIN)/python -m pytest -q tests/docs
 
 docs: $(VENV)/installed  ## write the generated pages
 	$(BIN)/python scripts/generate_docs.py
