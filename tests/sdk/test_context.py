@@ -123,7 +123,6 @@ with context.Pool(2) as pool:
     assert [result.get() for result in results] == [0, 2, 4, 6, 8]
 """,
     "Pool, closed and joined": "pool = context.Pool(2); pool.map_async(work, range(5)); pool.close(); pool.join()",
-    "Pool, left open": "global pool; pool = context.Pool(2); assert pool.map(work, range(5)) == [0, 2, 4, 6, 8]",
     "Pool with maxtasksperchild": "with context.Pool(2, maxtasksperchild=1) as pool: "
     "assert pool.map(work, range(5), 1) == [0, 2, 4, 6, 8]",
     "Executor.map": "with ProcessPoolExecutor(2, mp_context=context) as pool: "
@@ -148,6 +147,15 @@ def test_processes(lab: Lab, way: str, method: str) -> None:
     """What runs in another process belongs to the stage that asked for it; everything arrives, nothing twice."""
     receiver = quiet(lab, f"context = multiprocessing.get_context({method!r})\n{PROCESSES[way]}")
     check(receiver, 5, 10)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_that_is_left_open(lab: Lab, method: str) -> None:
+    """Its workers end after their parent has sent the last time: what they leave on disk the next process brings."""
+    body = "global pool; pool = context.Pool(2); assert pool.map(work, range(5)) == [0, 2, 4, 6, 8]"
+    quiet(lab, f"context = multiprocessing.get_context({method!r})\n{body}")
+    lab.quiet("import otel_pipeline as op\nassert op.setup(script_run=False).flush(60)\n")
+    check(lab.receiver, 5, 10)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

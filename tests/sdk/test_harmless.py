@@ -162,3 +162,30 @@ def test_the_programs_random_numbers_are_its_own(lab: Lab) -> None:
     lost = lab.python("etl.py", "on", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
                                            "OTEL_PIPELINE_QUEUE_DIR": str(lab.folder / "other")})  # fmt: skip
     assert (lost.code, lost.out) == without[:2]
+
+
+@pytest.mark.xfail(reason="queue/transport.py imports on the sender's thread, and a fork keeps its lock", strict=False)
+def test_a_child_forked_while_we_import_can_import_as_well(lab: Lab) -> None:
+    """A fork copies the lock of a module that another thread is importing, and nobody in the child gives it back."""
+    lab.quiet(
+        """
+        import faulthandler, os, sys, threading, time
+        import otel_pipeline as op
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name == "http.client" and threading.current_thread() is not threading.main_thread():
+                    importing.set(); time.sleep(0.5)
+        importing = threading.Event()
+        sys.meta_path.insert(0, Slow())
+        op.setup(script_run=False, instrument=False)
+        with op.stage("load"): pass
+        importing.wait(2)
+        pid = os.fork()
+        if not pid:
+            # A child that hangs has to end for the test's sake.
+            faulthandler.dump_traceback_later(5, exit=True, file=open(os.devnull, "w"))
+            import http.client
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        """
+    )
