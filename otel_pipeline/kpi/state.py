@@ -1,0 +1,102 @@
+"""What a host knows at one moment, and the KPIs that follow from it and the time: rates, ages, what is active.
+
+::
+
+    State ─┬─ sums ───────────────────────────┐
+           └─ pipelines, datasets ─► gauges ──┴─► Figure, a series and its numbers
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from otel_pipeline.kpi.engine import Series, series_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from otel_pipeline.kpi.facts import Fact
+    from otel_pipeline.semconv.catalogue import FactEvent, Kpi
+
+WINDOW_NS = 30 * 86_400 * 10**9
+"""Over which runs rates are computed."""
+ALIVE_NS = 60 * 10**9
+"""A run without end is active while its last sign of life is younger: four heartbeats of 15 s."""
+
+_FAILED = ("failure", "timeout", "lost")
+
+
+@dataclass(frozen=True)
+class PipelineState:
+    """A pipeline: runs that are ``active``, runs of the window by result, and when the last success ended."""
+
+    pipeline: str
+    active: int = 0
+    results: Mapping[str, int] = field(default_factory=dict)
+    last_success: int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetState:
+    """A dataset: its newest watermark (nanoseconds since the epoch), and the checks of the last run that made some."""
+
+    dataset: str
+    watermark: int | None = None
+    passed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a host knows."""
+
+    sums: Mapping[Series, Sequence[int]] = field(default_factory=dict)
+    pipelines: Sequence[PipelineState] = ()
+    datasets: Sequence[DatasetState] = ()
+
+
+class Figure(NamedTuple):
+    """A series at one moment: one number; for a histogram sum, count and its buckets' own counts."""
+
+    kpi: Kpi
+    labels: tuple[str, ...]
+    numbers: tuple[float, ...]
+
+
+def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
+    """Every series of ``catalogue`` at ``now`` (nanoseconds since the epoch), in the catalogue's order."""
+    by_name: dict[str, list[Figure]] = {kpi.name: [] for kpi in catalogue}
+    rows = {kpi.name: kpi for kpi in catalogue}
+    for series in sorted(state.sums):
+        if (kpi := rows.get(series.kpi)) is not None and not kpi.derived:
+            first, *rest = state.sums[series]
+            by_name[kpi.name].append(Figure(kpi, series.labels, (first / kpi.divisor, *rest)))
+    for event, fact in _facts(state, now):
+        for kpi in catalogue:
+            value = fact.get(kpi.value) if kpi.event == event else None
+            if isinstance(value, (int, float)):
+                by_name[kpi.name].append(Figure(kpi, series_of(kpi, fact).labels, (value / kpi.divisor,)))
+    return [figure for found in by_name.values() for figure in found]
+
+
+def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
+    for pipeline in state.pipelines:
+        good = pipeline.results.get("success", 0)
+        bad = sum(pipeline.results.get(result, 0) for result in _FAILED)
+        every = sum(pipeline.results.values())
+        yield (
+            "pipeline",
+            {
+                "pipeline": pipeline.pipeline,
+                "active": pipeline.active,
+                "success_rate": good / (good + bad) if good + bad else None,
+                "error_rate": bad / every if every else None,
+                "last_success": pipeline.last_success,
+            },
+        )
+    for dataset in state.datasets:
+        checked = dataset.passed + dataset.failed
+        age = None if dataset.watermark is None else max(now - dataset.watermark, 0)
+        quality = dataset.passed / checked if checked else None
+        yield "freshness", {"dataset": dataset.dataset, "age": age, "quality": quality}

@@ -1,0 +1,360 @@
+"""The KPI catalogue: every KPI that runs, stages, records, datasets and checks feed, a row each.
+
+::
+
+    a value ─► facts (kpi/facts.py), by event ─► the rows of that event ─► what to add to which series
+                 "stage": {"pipeline": …, "duration": …}      Kpi(metric, "stage", "duration")
+
+A row's labels are its metric's attributes, each read from the fact's field of ``FIELDS``; its value is the fact's field
+``value`` over ``divisor``, and where that is unknown nothing is counted. Counts and nanoseconds stay whole numbers, so
+that sums are exact in whatever order they are made. Aliases are other names of the same KPI (contract, §2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from otel_pipeline.semconv import attributes as a
+from otel_pipeline.semconv import metrics as m
+from otel_pipeline.semconv.tables import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FactEvent = Literal["run", "superseded", "stage", "records", "dataset", "check", "error", "pipeline", "freshness"]
+"""What feeds a KPI. ``pipeline`` and ``freshness`` are not events: such a row is computed anew when it is asked for."""
+
+EVENTS: Mapping[FactEvent, str] = MappingProxyType(
+    {
+        "run": "a run ended, by its last attempt",
+        "superseded": "an attempt at a run after which there was another",
+        "stage": "a stage ended, of whatever attempt",
+        "records": "each count that an ended stage reported",
+        "dataset": "each dataset that an ended stage read or wrote",
+        "check": "each quality check of an ended stage",
+        "error": "an exception, where it was first seen: in a stage, or outside of stages",
+        "pipeline": "computed when asked for, from the runs of the last 30 days",
+        "freshness": "computed when asked for, from the datasets' newest watermarks and last checked runs",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name of a KPI in Prometheus. Series that become the same by it are added up.
+
+    ``labels``: its labels, each with the attribute that it comes from. ``values``: other spellings of labels' values;
+    where a label has some, series with a value that is not among them are left out. ``scale`` is a factor.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    pack: Literal["etl", "standards", "service"]
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    scale: float = 1.0
+    summary: bool = False
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One row. ``where``: only facts whose field has that value; ``known``: results to begin at zero."""
+
+    metric: Metric
+    event: FactEvent
+    value: str
+    divisor: int = 1
+    where: tuple[str, str] | None = None
+    known: tuple[str, tuple[str, ...]] | None = None
+    aliases: tuple[Alias, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The canonical OpenTelemetry name."""
+        return self.metric.name
+
+    @property
+    def derived(self) -> bool:
+        """Computed when asked for; nothing is stored of it."""
+        return self.event in ("pipeline", "freshness")
+
+
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        a.PIPELINE_NAME: "pipeline",
+        a.RUN_RESULT: "result",
+        a.STAGE_NAME: "stage",
+        a.STAGE_RESULT: "result",
+        a.RECORD_STATUS: "status",
+        a.DATASET_NAME: "dataset",
+        a.DATASET_OPERATION: "operation",
+        a.CHECK_NAME: "check",
+        a.ERROR_TYPE: "error_type",
+    }
+)
+"""From which field of a fact a label comes."""
+
+_NANOSECONDS = 10**9
+_STATUS = MappingProxyType(
+    {
+        "success": "success",
+        "failure": "failure",
+        "timeout": "failure",
+        "lost": "failure",
+        "cancellation": "cancelled",
+        "skip": "skipped",
+    }
+)
+_RECORD_STATUS = MappingProxyType(
+    {"out": "success", "failed": "failed", "dropped": "dropped", "duplicate": "duplicate"}
+)
+_PIPELINE = (a.PIPELINE_NAME,)
+_STAGE = (a.PIPELINE_NAME, a.STAGE_NAME)
+_DATASET = (a.PIPELINE_NAME, a.DATASET_NAME, a.DATASET_OPERATION)
+_CHECK = (a.PIPELINE_NAME, a.DATASET_NAME, a.CHECK_NAME)
+
+CATALOGUE: tuple[Kpi, ...] = (
+    Kpi(
+        m.RUN_ENDED,
+        "run",
+        "one",
+        known=(a.RUN_RESULT, a.RUN_RESULTS),
+        aliases=(
+            Alias(
+                "pipeline_runs_total",
+                (("dag_id", a.PIPELINE_NAME), ("status", a.RUN_RESULT)),
+                "standards",
+                {a.RUN_RESULT: _STATUS},
+            ),
+        ),
+    ),
+    Kpi(
+        m.RUN_DURATION,
+        "run",
+        "duration",
+        _NANOSECONDS,
+        aliases=(
+            Alias("pipeline_duration_seconds", (("dag_id", a.PIPELINE_NAME),), "standards"),
+            Alias("etl_pipeline_runtime_seconds", (("pipeline_type", a.PIPELINE_NAME),), "etl", summary=True),
+        ),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.superseded",
+            "counter",
+            "{run}",
+            "Attempts at runs after which there was another, by result. They are not among the runs that ended.",
+            (a.PIPELINE_NAME, a.RUN_RESULT),
+            "pipeline_run_superseded_total",
+        ),
+        "superseded",
+        "one",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.busy_time",
+            "counter",
+            "s",
+            "CPU time of runs under `otel-pipeline run`, user and system.",
+            _PIPELINE,
+            "pipeline_run_busy_time_seconds_total",
+        ),
+        "run",
+        "cpu_time",
+        _NANOSECONDS,
+    ),
+    Kpi(m.STAGE_DURATION, "stage", "duration", _NANOSECONDS),
+    Kpi(m.STAGE_SELF_TIME, "stage", "self_time", _NANOSECONDS),
+    Kpi(
+        Metric(
+            "pipeline.stage.waited",
+            "counter",
+            "s",
+            "Time that stages waited for records of the stages upstream.",
+            _STAGE,
+            "pipeline_stage_waited_seconds_total",
+        ),
+        "stage",
+        "wait_time",
+        _NANOSECONDS,
+    ),
+    Kpi(
+        Metric(
+            "pipeline.stage.volume",
+            "counter",
+            "By",
+            "Bytes that stages processed.",
+            _STAGE,
+            "pipeline_stage_volume_bytes_total",
+        ),
+        "stage",
+        "bytes",
+    ),
+    Kpi(
+        m.STAGE_RECORDS,
+        "records",
+        "count",
+        aliases=(
+            Alias(
+                "etl_records_processed_total",
+                (("pipeline", a.PIPELINE_NAME), ("stage", a.STAGE_NAME), ("status", a.RECORD_STATUS)),
+                "etl",
+                {a.RECORD_STATUS: _RECORD_STATUS},
+            ),
+        ),
+    ),
+    Kpi(
+        m.DATASET_RECORDS,
+        "dataset",
+        "records",
+        aliases=(
+            Alias(
+                "data_records_processed_total",
+                (("table", a.DATASET_NAME), ("operation", a.DATASET_OPERATION)),
+                "standards",
+            ),
+        ),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.dataset.volume",
+            "counter",
+            "By",
+            "Bytes read from or written to datasets.",
+            _DATASET,
+            "pipeline_dataset_volume_bytes_total",
+        ),
+        "dataset",
+        "bytes",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.checks.passed",
+            "counter",
+            "{record}",
+            "Records that passed quality checks.",
+            _CHECK,
+            "pipeline_checks_passed_total",
+        ),
+        "check",
+        "passed",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.checks.failed",
+            "counter",
+            "{record}",
+            "Records that failed quality checks.",
+            _CHECK,
+            "pipeline_checks_failed_total",
+        ),
+        "check",
+        "failed",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.schema.failures",
+            "counter",
+            "{record}",
+            "Records that failed checks of kind `schema`.",
+            (a.DATASET_NAME,),
+            "pipeline_schema_failures_total",
+        ),
+        "check",
+        "failed",
+        where=("kind", "schema"),
+        aliases=(Alias("schema_validation_failures_total", (("table", a.DATASET_NAME),), "standards"),),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.errors",
+            "counter",
+            "{error}",
+            "Exceptions in stages, or in runs outside of stages (stage is then empty), each where it was first seen.",
+            (a.PIPELINE_NAME, a.STAGE_NAME, a.ERROR_TYPE),
+            "pipeline_run_errors_total",
+        ),
+        "error",
+        "one",
+        aliases=(
+            Alias(
+                "pipeline_errors_total",
+                (("pipeline", a.PIPELINE_NAME), ("stage", a.STAGE_NAME), ("error_type", a.ERROR_TYPE)),
+                "service",
+            ),
+        ),
+    ),
+    Kpi(
+        m.RUN_ACTIVE,
+        "pipeline",
+        "active",
+        aliases=(Alias("etl_active_pipelines", (("pipeline_type", a.PIPELINE_NAME),), "etl"),),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.success_rate",
+            "gauge",
+            "1",
+            "success / (success + failure) of the runs of 30 days; timeouts and lost runs are failures.",
+            _PIPELINE,
+            "pipeline_run_success_rate_ratio",
+        ),
+        "pipeline",
+        "success_rate",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.error_rate",
+            "gauge",
+            "1",
+            "failure / all of the runs of 30 days.",
+            _PIPELINE,
+            "pipeline_run_error_rate_ratio",
+        ),
+        "pipeline",
+        "error_rate",
+        aliases=(Alias("error_rate_percent", (("service", a.PIPELINE_NAME),), "standards", scale=100),),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.last_success",
+            "gauge",
+            "s",
+            "When the last successful run ended, in seconds since 1970.",
+            _PIPELINE,
+            "pipeline_run_last_success_seconds",
+        ),
+        "pipeline",
+        "last_success",
+        _NANOSECONDS,
+    ),
+    Kpi(
+        Metric(
+            "pipeline.dataset.freshness",
+            "gauge",
+            "s",
+            "How old the newest watermark is; grows by itself while nothing arrives.",
+            (a.DATASET_NAME,),
+            "pipeline_dataset_freshness_seconds",
+        ),
+        "freshness",
+        "age",
+        _NANOSECONDS,
+        aliases=(Alias("data_freshness_hours", (("source", a.DATASET_NAME),), "standards", scale=1 / 3600),),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.dataset.quality",
+            "gauge",
+            "1",
+            "passed / (passed + failed) of the checks of the last run that checked the dataset.",
+            (a.DATASET_NAME,),
+            "pipeline_dataset_quality_ratio",
+        ),
+        "freshness",
+        "quality",
+        aliases=(Alias("data_quality_score", (("table", a.DATASET_NAME),), "standards"),),
+    ),
+)
+"""The rows, in the order of the docs."""
