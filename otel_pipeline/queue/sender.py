@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender"]
 
+_own_random = random.Random()  # the shared one is the program's, which may have seeded it
+
 
 class Sender:
     """Delivers the records of `queue` and adopts the orphans of its folder.
@@ -46,7 +48,7 @@ class Sender:
         warn: Warn | None = None,
         connect: Callable[[SenderSettings], Transport] = open_transport,
         clock: Callable[[], float] = time.monotonic,
-        rng: Callable[[], float] = random.random,
+        rng: Callable[[], float] = _own_random.random,
     ) -> None:
         self.settings = settings
         self._queue = queue

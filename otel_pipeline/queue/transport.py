@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -66,10 +68,31 @@ def open_transport(settings: SenderSettings) -> Transport:
 
     Raises `ImportError` for gRPC without the `grpc` extra, `OSError` for unusable TLS files, `ValueError` for URLs.
     """
-    if settings.protocol == "grpc":
-        from otel_pipeline.queue.transport_grpc import GrpcTransport  # noqa: PLC0415 - lazily, see above
+    _imports.guard()
+    with _imports.lock:
+        if settings.protocol == "grpc":
+            from otel_pipeline.queue.transport_grpc import GrpcTransport as Chosen  # noqa: PLC0415 - see above
+        else:
+            from otel_pipeline.queue.transport_http import HttpTransport as Chosen  # type: ignore[assignment] # noqa: PLC0415
+    return Chosen(settings)
 
-        return GrpcTransport(settings)
-    from otel_pipeline.queue.transport_http import HttpTransport  # noqa: PLC0415 - lazily, see above
 
-    return HttpTransport(settings)
+class _Imports:
+    """Keeps the program from forking while the sender's thread imports.
+
+    A fork copies the locks of the modules that are half imported, and in the child nobody is left to give them back: a
+    child that imports `http.client` itself would wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._guards = False
+
+    def guard(self) -> None:
+        if not self._guards and hasattr(os, "register_at_fork"):
+            self._guards = True
+            release = self.lock.release
+            os.register_at_fork(before=self.lock.acquire, after_in_parent=release, after_in_child=release)
+
+
+_imports = _Imports()

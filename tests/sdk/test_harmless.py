@@ -133,7 +133,6 @@ def test_a_full_table_of_runs(lab: Lab) -> None:
     assert len({span.id for span in receiver.named("stage load")}) == 300
 
 
-@pytest.mark.xfail(reason="queue/sender.py draws its backoff from the shared random numbers", strict=False)
 def test_the_programs_random_numbers_are_its_own(lab: Lab) -> None:
     """A seeded program draws the same with and without us, and each of its runs has ids of its own."""
     text = """
@@ -164,7 +163,6 @@ def test_the_programs_random_numbers_are_its_own(lab: Lab) -> None:
     assert (lost.code, lost.out) == without[:2]
 
 
-@pytest.mark.xfail(reason="queue/transport.py imports on the sender's thread, and a fork keeps its lock", strict=False)
 def test_a_child_forked_while_we_import_can_import_as_well(lab: Lab) -> None:
     """A fork copies the lock of a module that another thread is importing, and nobody in the child gives it back."""
     lab.quiet(
