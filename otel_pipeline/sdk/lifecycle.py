@@ -71,6 +71,10 @@ class Lifecycle:
         elif self._open_runs is not None:
             self._open_runs.run_ended(run)
 
+    def note(self, open_runs: OpenRuns | None) -> None:
+        """Note there what is open, from now on."""
+        self._open_runs = open_runs
+
     def every(self, interval: float) -> None:
         """Another interval of heartbeats, in seconds; 0 for none."""
         if interval == self._interval:

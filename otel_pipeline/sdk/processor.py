@@ -82,9 +82,14 @@ class KpiSpanProcessor(SpanProcessor):
             with contextlib.suppress(Exception):  # a handler of the user's logging may raise
                 say_once("processor", f"otel_pipeline: cannot read span {span.name!r:.80}: {error!r:.200}")
 
-    def stages_of(self, run_id: str) -> tuple[Stage, ...]:
-        """The ended stages of a run that is still open."""
-        return tuple(self._stages.get(run_id, ()))
+    def note(self, open_runs: OpenRuns | None) -> None:
+        """Note there which stages are open, from now on."""
+        self._open_runs = open_runs
+
+    def count(self, run: Run) -> None:
+        """Count a run whose span another process did not come to make."""
+        if self._metrics is not None:
+            self._metrics.run_ended(run)
 
     def _stage_ended(self, stage: Stage) -> None:
         if self._metrics is not None:

@@ -51,6 +51,26 @@ def make(settings: Settings, default_name: str) -> Providers:
     return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.used, sends_logs)
 
 
+def send(own: tuple[Any, ...], settings: Settings) -> Sender | None:
+    """Let providers of ours, which have sent nothing until now, send by ``settings``; what sends, if anything does."""
+    export = Export(settings)
+    for provider in own:
+        if isinstance(provider, TracerProvider):
+            for span_processor in export.span_processors():
+                provider.add_span_processor(span_processor)
+        elif isinstance(provider, MeterProvider):
+            for reader in export.metric_readers():
+                provider.add_metric_reader(reader)
+                # The SDK flushes and stops only the readers that it was made with, which are this list of ours.
+                readers = provider._metric_readers
+                if isinstance(readers, list) and reader not in readers:
+                    readers.append(reader)
+        elif isinstance(provider, LoggerProvider):
+            for log_processor in export.log_processors():
+                provider.add_log_record_processor(log_processor)
+    return export.used
+
+
 def rename(own: tuple[Any, ...], settings: Settings) -> None:
     """What ``setup()`` said after the launcher had set the providers up: the service's name, version, environment."""
     for provider in own:

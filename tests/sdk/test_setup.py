@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -305,3 +306,26 @@ def test_instrumentations_may_be_left_out(lab: Lab) -> None:
         lab.quiet(text, launched=True, env=env)
         lab.quiet("import otel_pipeline as op\nop.setup()\n" + text, env=env)
     assert {span.name for span in lab.receiver.spans} == {"run etl"}
+
+
+@pytest.mark.parametrize("way", ["launcher", "run"])
+def test_a_script_may_say_where_to_when_its_launcher_was_not_told(lab: Lab, way: str) -> None:
+    """All three signals go there, from the script and from its parent, as with setup() alone; nothing is said."""
+    etl = lab.write(
+        f"""
+        import logging
+        import otel_pipeline as op
+        op.setup("orders", endpoint={lab.receiver.url!r}, exit_timeout=20)
+        with op.pipeline("orders_etl"), op.stage("load") as load:
+            load.add(records_out=7)
+            logging.getLogger("etl").warning("loaded")
+        """
+    )
+    cli = "import sys, otel_pipeline.cli; sys.exit(otel_pipeline.cli.main())"
+    command = ["-c", cli, "run", "--quiet", "--", sys.executable, str(etl)]
+    outcome = lab.python(*command, sends=False) if way == "run" else lab.python(str(etl), launched=True, sends=False)
+    assert outcome == (0, "", "loaded\n")
+    assert {span.name for span in lab.receiver.spans} == {"run orders_etl", "stage load"}
+    assert len(lab.receiver.spans) == 2
+    assert lab.receiver.total("pipeline.stage.records") == 7
+    assert "loaded" in lab.receiver.messages()
