@@ -92,6 +92,47 @@ def _queue(arguments: argparse.Namespace) -> int:
         return 2
 
 
+def _runs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pipeline", nargs="?", metavar="PIPELINE", help="only this pipeline's runs")
+    parser.add_argument("--last", type=int, metavar="N", help="the last N runs of each pipeline (10; as JSON all)")
+    parser.add_argument("--json", action="store_true", help="as a JSON list, the latest run first")
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN_ID", help="a run id, its beginning, or: last")
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+
+
+def _stats_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("metric", metavar="METRIC", help="a KPI by any of its names (docs/kpis.md)")
+    parser.add_argument("--window", default="1h", metavar="TIME", help="how far back: 90s, 15m, 1h, 7d (1h)")
+    parser.add_argument("--format", choices=("json", "csv", "prometheus"), default="json", help="what to print (json)")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from otel_pipeline.errors import PipelineTelemetryError  # noqa: PLC0415 - each command loads what it needs
+
+    name = arguments.parser.prog
+    try:
+        from otel_pipeline import history  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "sqlalchemy":
+            raise
+        sys.stderr.write(f"{name}: the local store needs SQLAlchemy: pip install 'otel-pipeline[server]'\n")
+        return 2
+    calls: dict[str, Callable[[], int]] = {
+        "runs": lambda: history.runs(arguments.pipeline, last=arguments.last, as_json=arguments.json),
+        "show": lambda: history.show(arguments.run, as_json=arguments.json),
+        "stats": lambda: history.stats(arguments.metric, window=arguments.window, form=arguments.format),
+    }
+    try:
+        return calls[name.rpartition(" ")[2]]()
+    except (PipelineTelemetryError, OSError) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -110,6 +151,9 @@ COMMANDS = (
         _queue_arguments,
         _queue,
     ),
+    Command("runs", "Show the last runs of each pipeline.", _runs_arguments, _history),
+    Command("show", "Show one run, and how it differs from the last good one.", _show_arguments, _history),
+    Command("stats", "Show the statistics of a KPI over a window of time.", _stats_arguments, _history),
     Command("version", "Print the version.", _no_arguments, _version),
 )
 """The subcommands, in the order of the help."""

@@ -168,6 +168,13 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
     ),
     Setting(
+        "store",
+        "file",
+        None,
+        "Where `otel-pipeline runs` and its like keep runs and KPIs; by default in the user's data folder.",
+        _text,
+    ),
+    Setting(
         "summary",
         "auto, always, never",
         "auto",
@@ -201,6 +208,7 @@ class Settings:
     heartbeat_interval: float = 15.0
     stage_span_limit: int = 1000
     queue_dir: str | None = None
+    store: str | None = None
     summary: str = "auto"
     origins: tuple[tuple[str, Origin], ...] = ()
 
@@ -292,6 +300,18 @@ def state_folder() -> Path:
     from platformdirs import user_state_path  # noqa: PLC0415 - only where it is needed
 
     return user_state_path("otel_pipeline", appauthor=False)
+
+
+def store_file(settings: Settings) -> Path:
+    """The file of the local store: the setting's, or ``$XDG_DATA_HOME/otel_pipeline/store.db`` on Linux."""
+    from platformdirs import user_data_path  # noqa: PLC0415 - only where it is needed
+
+    return Path(settings.store) if settings.store else user_data_path("otel_pipeline", appauthor=False) / "store.db"
+
+
+def queue_folder(settings: Settings) -> Path:
+    """The folder of the queues that are sent."""
+    return Path(settings.queue_dir) if settings.queue_dir else state_folder() / "queue"
 
 
 def environment() -> Mapping[str, str]:

@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "heartbeat_interval": (1.0, 2.0, 3.0),
     "stage_span_limit": (1, 2, 3),
     "queue_dir": ("a", "b", "c"),
+    "store": ("a", "b", "c"),
     "handle_signals": (True, False, True),
     "summary": ("always", "never", "auto"),
 }

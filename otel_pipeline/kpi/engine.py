@@ -184,9 +184,12 @@ def _beside(kpi: Kpi, fact: Fact) -> Iterator[Series]:
             yield series_of(kpi, {**fact, FIELDS[name]: result})
 
 
-def _rank(run: Run) -> tuple[bool, int, int, str]:
-    """Of two ends of one span the greater counts: one that is known before one that was guessed."""
-    return run.result != "lost", run.ended, run.attempt, run.result
+def _rank(run: Run) -> tuple[bool, int, str]:
+    """Of two ends of one span the greater counts: what is known before what was guessed, then the later.
+
+    The rest only makes the order total, so that it does not matter which arrives first.
+    """
+    return run.result != "lost", run.ended, repr(run)
 
 
 def _facts_of_attempts(runs: Sequence[Run]) -> Iterator[tuple[FactEvent, Fact]]:

@@ -71,12 +71,12 @@ def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
     for series in sorted(state.sums):
         if (kpi := rows.get(series.kpi)) is not None and not kpi.derived:
             first, *rest = state.sums[series]
-            by_name[kpi.name].append(Figure(kpi, series.labels, (first / kpi.divisor, *rest)))
+            by_name[kpi.name].append(Figure(kpi, series.labels, (_in_units(first, kpi), *rest)))
     for event, fact in _facts(state, now):
         for kpi in catalogue:
             value = fact.get(kpi.value) if kpi.event == event else None
             if isinstance(value, (int, float)):
-                by_name[kpi.name].append(Figure(kpi, series_of(kpi, fact).labels, (value / kpi.divisor,)))
+                by_name[kpi.name].append(Figure(kpi, series_of(kpi, fact).labels, (_in_units(value, kpi),)))
     return [figure for found in by_name.values() for figure in found]
 
 
@@ -100,3 +100,7 @@ def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
         age = None if dataset.watermark is None else max(now - dataset.watermark, 0)
         quality = dataset.passed / checked if checked else None
         yield "freshness", {"dataset": dataset.dataset, "age": age, "quality": quality}
+
+
+def _in_units(value: float, kpi: Kpi) -> float:
+    return value if kpi.divisor == 1 else value / kpi.divisor

@@ -31,3 +31,21 @@ Value: TypeAlias = Run | Stage | RunSeen
 def run_key(value: Value) -> str:
     """What the spans of one run have in common: its run id, or the trace where a stage belongs to no run."""
     return value.run_id or f"trace {value.trace_id}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it is known: ``run`` once it has ended; ``seen`` is its last sign of life, or its end.
+
+    ``superseded``: another attempt has followed.
+    """
+
+    run_id: str
+    trace_id: str
+    span_id: str
+    pipeline: str
+    started: int
+    seen: int
+    open_stages: tuple[str, ...] = ()
+    superseded: bool = False
+    run: Run | None = None

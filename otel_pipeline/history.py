@@ -1,0 +1,200 @@
+"""`otel-pipeline runs`, `show` and `stats`: first bring in what waits in the queues, then ask the store.
+
+::
+
+    queues ─drain─► store ─► Reader ─┬─► terminal/runs.py (people)
+                                     └─► JSON, CSV, Prometheus's text (programs)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from otel_pipeline import config
+from otel_pipeline.embedded import drain, embedded_folder
+from otel_pipeline.errors import UsageError
+from otel_pipeline.kpi import names, statistics
+from otel_pipeline.kpi.times import iso
+from otel_pipeline.store.errors import StoreError
+from otel_pipeline.store.store import Store
+from otel_pipeline.terminal import runs as shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from otel_pipeline.kpi.values import RunRecord
+    from otel_pipeline.model import Stage
+    from otel_pipeline.store.reading import Reader
+
+MOST_SHOWN = 10
+"""Runs of each pipeline that people see, unless they ask for more."""
+MOST = 100_000
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+FORMATS: dict[str, Callable[[names.Name, Sequence[statistics.Statistic]], str]] = {
+    "json": statistics.as_json,
+    "csv": statistics.as_csv,
+    "prometheus": statistics.as_prometheus,
+}
+
+
+def runs(pipeline: str | None, *, last: int | None = None, as_json: bool = False) -> int:
+    """Print the last runs of each pipeline, or of one: ``last`` of each, else 10, as JSON all. Exit status 0.
+
+    1 when there is no such pipeline.
+    """
+    most = last if last is not None else MOST if as_json else MOST_SHOWN
+    with _reader() as reader:
+        known = reader.pipelines()
+        chosen = [name for name in known if pipeline in (None, name)]
+        found = {name: [(r, reader.stages_of(r)) for r in reader.last_runs(name, most)] for name in chosen}
+        state = reader.pipeline_states(chosen, time.time_ns())
+    if pipeline is not None and not chosen:
+        return _unknown(f"no runs of {pipeline!r}; there are {', '.join(known) or 'none of any pipeline'}")
+    if as_json:
+        every = sorted((pair for pairs in found.values() for pair in pairs), key=lambda pair: -pair[0].started)
+        return _print(json.dumps([run_object(record, stages) for record, stages in every], indent=2))
+    shown.print_runs(found, state, time.time_ns(), sys.stdout)
+    return 0
+
+
+def show(run: str, *, as_json: bool = False) -> int:
+    """Print one run (``last``, an id or its beginning) and how it differs from the last good one. Exit status 0.
+
+    1 when there is no such run, or several.
+    """
+    with _reader() as reader:
+        found = reader.find_run(run)
+        if not found:
+            return _unknown(f"no run {run!r}; see `otel-pipeline runs`")
+        if len({record.run_id for record in found}) > 1:
+            return _unknown(f"{run!r} may be {', '.join(dict.fromkeys(record.run_id for record in found))}")
+        record = found[0]
+        stages = reader.stages_of(record)
+        good = reader.last_good_before(record)
+        before = None if good is None else (good, reader.stages_of(good))
+    if as_json:
+        return _print(json.dumps(_shown_object(record, stages, before), indent=2))
+    shown.print_run(record, stages, before, time.time_ns(), sys.stdout)
+    return 0
+
+
+def stats(metric: str, *, window: str = "1h", form: str = "json") -> int:
+    """Print the statistics of a metric over the last ``window`` (``90s``, ``15m``, ``1h``, ``7d``). Exit status 0.
+
+    1 when there is no such metric. Raises UsageError for a window that is none.
+    """
+    now = time.time_ns()
+    since = now - round(seconds(window) * 1e9)
+    with _reader() as reader:
+        name = names.find(metric, reader.catalogue)
+        if name is None:
+            known = sorted(each.name for each in names.names_of(reader.catalogue))
+            return _unknown(f"no metric {metric!r}; there are {', '.join(known)}")
+        figures = reader.figures(now) if name.kpi.derived else ()
+        # Clocks of other machines may be a little ahead.
+        values = () if name.kpi.derived else reader.values_ended(since, now + 60 * 10**9)
+        found = statistics.statistics(name, values, figures, now)
+    return _print(FORMATS[form](name, found).rstrip("\n"))
+
+
+def seconds(window: str) -> float:
+    """A window in seconds.
+
+    >>> seconds("1h30m")
+    5400.0
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", window)
+    if not parts or "".join(number + unit for number, unit in parts) != window:
+        raise UsageError(f"--window {window!r}: want a number with a unit, such as 90s, 15m, 1h, 7d")
+    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def run_object(record: RunRecord, stages: Sequence[Stage]) -> dict[str, Any]:
+    """One run as ``runs --json`` has it (docs/store.md): what is not known is null, as is the end of an open run."""
+    run = record.run
+    return {
+        "pipeline": record.pipeline,
+        "run_id": record.run_id,
+        "attempt": run.attempt if run is not None else None,
+        "result": run.result if run is not None else None,
+        "started": iso(record.started),
+        "ended": iso(run.ended) if run is not None else None,
+        "duration": run.duration if run is not None else None,
+        "stages": [_stage_object(stage) for stage in stages],
+    }
+
+
+def _stage_object(stage: Stage) -> dict[str, Any]:
+    records = stage.records
+    return {
+        "name": stage.name,
+        "result": stage.result,
+        "duration": stage.duration,
+        "self": stage.self_time,
+        "records": {
+            "in": records.in_,
+            "out": records.out,
+            "failed": records.failed,
+            "dropped": records.dropped,
+            "duplicate": records.duplicate,
+        },
+    }
+
+
+def _shown_object(
+    record: RunRecord, stages: Sequence[Stage], before: tuple[RunRecord, Sequence[Stage]] | None
+) -> dict[str, Any]:
+    run = record.run
+    return {
+        **run_object(record, stages),
+        "error": None
+        if run is None or (run.error_type is None and run.error_message is None)
+        else {"type": run.error_type, "message": run.error_message, "stage": run.error_stage},
+        "datasets": [
+            {"name": d.name, "operation": d.operation, "records": d.records, "bytes": d.bytes, "watermark": d.watermark}
+            for stage in stages
+            for d in stage.datasets
+        ],
+        "checks": [
+            {"name": c.name, "dataset": c.dataset, "kind": c.kind, "passed": c.passed, "failed": c.failed}
+            for stage in stages
+            for c in stage.checks
+        ],
+        "last_good": None if before is None else run_object(*before),
+    }
+
+
+@contextlib.contextmanager
+def _reader() -> Iterator[Reader]:
+    """A reader of what there is now. What could not be brought in is said, and the rest is read nevertheless."""
+    settings = config.load()
+    store = Store(config.store_file(settings))
+    try:
+        drained = drain(embedded_folder(settings), store)
+        if drained.busy:
+            _say("another process is bringing in the queues; what follows may lack the latest runs")
+        if not store.read_only:
+            store.forget(most=2)
+    except (StoreError, OSError) as error:
+        _say(f"the queues were not brought in: {error}")
+    with store.reading() as reader:
+        yield reader
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"otel-pipeline: {text}\n")
+
+
+def _unknown(text: str) -> int:
+    _say(text)
+    return 1
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(f"{text}\n")
+    return 0

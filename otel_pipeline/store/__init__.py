@@ -1,0 +1,9 @@
+"""The local store: what runs and stages there were, and the KPIs that they have added up to.
+
+::
+
+    values ─► Store.write ─► one transaction: ledger rows (ledger.py) and sums (sums.py)
+    Store.reading ─► Reader (reading.py): last runs, one run, the state that figures are made of
+
+SQLAlchemy Core on SQLite. Importing this package needs the extra ``server``; nothing of a user's process imports it.
+"""
