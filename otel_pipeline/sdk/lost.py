@@ -49,10 +49,10 @@ def close_lost(
     """Close the runs of dead processes in the queue's folder; ``ended`` is told of each. Returns how many.
 
     Left alone are those whose parent lives, which makes their span, unless it says that this is done: ``closed`` has
-    the ids of such runs' spans.
+    the ids of such runs' spans. Their files are waited for when others look at them, since what stays is closed again.
     """
     folder, count = queue.settings.folder, 0
-    for path, runs in dead(folder):
+    for path, runs in dead(folder, closed):
         if any(run.span_id not in closed and _is_held(run) for run in runs):
             continue
         for run in runs:

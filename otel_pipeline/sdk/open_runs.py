@@ -42,6 +42,7 @@ _HEAD = len(_MAGIC) + _LENGTH.size
 SIZE = 64 * 1024
 _STAGES_NAMED = 64
 _SECONDS_APART = 0.02
+_PATIENCE = 1.0
 ENDING = ".open"
 
 
@@ -198,18 +199,25 @@ class OpenRuns:
             os.write(self._fd, data)
 
 
-def dead(folder: Path) -> Iterator[tuple[Path, list[OpenRun]]]:
+def dead(folder: Path, awaited: frozenset[str] = frozenset()) -> Iterator[tuple[Path, list[OpenRun]]]:
     """The files in ``folder`` whose process is gone, each with its open runs; locked until the next one is asked for.
 
-    Remove a file while it is yielded, when its runs are closed.
+    Remove a file while it is yielded, when its runs are closed. A file that another reader looks at is passed over, but
+    for one that names an ``awaited`` span: that is waited for, at most a second.
     """
+    end = time.monotonic() + _PATIENCE
     for path in sorted(folder.glob(f"*{ENDING}")):
         try:
             fd = os.open(path, os.O_RDWR)
         except OSError:
             continue
         try:
-            if lock.try_lock(fd) and lock.is_same_file(fd, path):
+            named = os.read(fd, SIZE) if awaited else b""
+            waits = any(span_id.encode() in named for span_id in awaited)
+            while not (locked := lock.try_lock(fd)) and waits and time.monotonic() < end:
+                time.sleep(0.005)
+            if locked and lock.is_same_file(fd, path):
+                os.lseek(fd, 0, os.SEEK_SET)
                 yield path, _read(os.read(fd, SIZE), os.fstat(fd).st_mtime_ns)
         finally:
             os.close(fd)
