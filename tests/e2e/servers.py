@@ -8,6 +8,7 @@ settings are those that users get: the files of `collector-config/` and the comm
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -26,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "collector-config"
 READY_WITHIN = 60.0
 STOPPED_WITHIN = 20.0
+PORTS = (10_000, 32_000)
 START_ATTEMPTS = 5
 
 Addresses = Mapping[str, str]
@@ -133,12 +135,30 @@ def missing_binaries() -> list[str]:
 
 
 def free_addresses(names: Sequence[str]) -> dict[str, str]:
-    """As many different free loopback addresses as there are names."""
+    """As many different free loopback addresses as there are names.
+
+    Below the range from which the system takes the ports of outgoing connections: one of those could sit on the port of
+    a server that is being restarted.
+    """
+    found: dict[str, str] = {}
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in names]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {name: f"127.0.0.1:{each.getsockname()[1]}" for name, each in zip(names, sockets, strict=True)}
+        for name in names:
+            found[name] = f"127.0.0.1:{_bound(held)}"
+    return found
+
+
+def _bound(held: ExitStack) -> int:
+    for _ in range(1000):
+        port = random.randrange(*PORTS)
+        each = socket.socket()
+        try:
+            each.bind(("127.0.0.1", port))
+        except OSError:
+            each.close()
+            continue
+        held.enter_context(each)
+        return port
+    raise ServerError(f"no free port from {PORTS[0]} to {PORTS[1]}")
 
 
 @dataclass
@@ -190,7 +210,7 @@ class Server:
         """Choose ports and start; again with others when somebody else was faster."""
         for attempt in range(START_ATTEMPTS):
             try:
-                return self.reserve().start()
+                return self.reserve()._start_once()
             except PortTaken:
                 if attempt == START_ATTEMPTS - 1:
                     raise
@@ -200,9 +220,19 @@ class Server:
         """Start on the present addresses and wait until the server takes data.
 
         Raises:
-            PortTaken: a port is in use.
+            PortTaken: a port is in use, and stays so.
             ServerError: the server ended, or was not ready in time.
         """
+        for attempt in range(START_ATTEMPTS):
+            try:
+                return self._start_once()
+            except PortTaken:
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+                time.sleep(1)
+        raise AssertionError("unreachable")
+
+    def _start_once(self) -> Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [str(binaries() / self.program.binary), *self.program.arguments(self.addresses, self.folder)]
         # Not the tests' whole environment: an OTEL_* of the developer's would reach the servers' own telemetry.
