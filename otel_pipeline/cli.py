@@ -106,7 +106,8 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 def _stats_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("metric", metavar="METRIC", help="a KPI by any of its names (docs/kpis.md)")
     parser.add_argument("--window", default="1h", metavar="TIME", help="how far back: 90s, 15m, 1h, 7d (1h)")
-    parser.add_argument("--format", choices=("json", "csv", "prometheus"), default="json", help="what to print (json)")
+    formats = ("table", "json", "csv", "prometheus")
+    parser.add_argument("--format", choices=formats, default="table", help="what to print (table)")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
 

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 import time
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from otel_pipeline import config
@@ -83,7 +84,7 @@ def show(run: str, *, as_json: bool = False) -> int:
     return 0
 
 
-def stats(metric: str, *, window: str = "1h", form: str = "json") -> int:
+def stats(metric: str, *, window: str = "1h", form: str = "table") -> int:
     """Print the statistics of a metric over the last ``window`` (``90s``, ``15m``, ``1h``, ``7d``). Exit status 0.
 
     1 when there is no such metric. Raises UsageError for a window that is none.
@@ -94,11 +95,15 @@ def stats(metric: str, *, window: str = "1h", form: str = "json") -> int:
         name = names.find(metric, reader.catalogue)
         if name is None:
             known = sorted(each.name for each in names.names_of(reader.catalogue))
-            return _unknown(f"no metric {metric!r}; there are {', '.join(known)}")
-        figures = reader.figures(now) if name.kpi.derived else ()
+            near = get_close_matches(metric.replace(".", "_"), known, n=3, cutoff=0.5)
+            wanted = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(known)}"
+            return _unknown(f"no metric {metric!r}; {wanted}")
         # Clocks of other machines may be a little ahead.
-        values = () if name.kpi.derived else reader.values_ended(since, now + 60 * 10**9)
-        found = statistics.statistics(name, values, figures, now)
+        facts = () if name.kpi.derived else reader.facts_ended(since, now + 60 * 10**9)
+        found = statistics.statistics(name, facts, reader.figures(now), now)
+    if form == "table":
+        shown.print_statistics(name.name, window, found, sys.stdout)
+        return 0
     return _print(FORMATS[form](name, found).rstrip("\n"))
 
 

@@ -4,6 +4,7 @@
 ::
 
     otel_pipeline/semconv/*  ─► docs/semantic-conventions.md
+    otel_pipeline/semconv/catalogue.py ─► docs/kpis.md
     otel_pipeline/config.py  ─► docs/configuration.md
 
     scripts/generate_docs.py            write the pages
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_pipeline.semconv import catalogue
 from otel_pipeline.semconv.attributes import ATTRIBUTES
 from otel_pipeline.semconv.events import EVENTS
 from otel_pipeline.semconv.metrics import METRICS
@@ -102,8 +104,63 @@ def configuration() -> str | None:
     )
 
 
+def kpis() -> str:
+    """Return docs/kpis.md: every KPI, what feeds it, and its other names."""
+    rows = catalogue.CATALOGUE
+    return _page(
+        "KPIs",
+        "otel_pipeline/semconv/catalogue.py",
+        "What runs, stages, records, datasets and checks are counted as. Whatever order they arrive in, and however "
+        "often, the figures are those of what happened. Look at one with `otel-pipeline stats NAME --window 7d`, by "
+        "any of its names.",
+        "Of several attempts at a run (one run id) the last counts, and the others are kept apart. A run that was "
+        "closed as lost and ends after all is corrected. A count that nobody reported is absent: unknown is not zero.",
+        "## The rows",
+        _table(("KPI", "Instrument", "Unit", "Description", "Labels", "In Prometheus", "Fed by"), map(_kpi, rows)),
+        "## What feeds them",
+        _table(("Event", "Is"), ((_code(event), text) for event, text in catalogue.EVENTS.items())),
+        "## Other names",
+        "Each belongs to a pack that can be left out. Series that become the same by an alias's labels are added up.",
+        _table(
+            ("Name", "Is", "Labels", "Values", "Times", "Pack"),
+            (_alias(kpi, alias) for kpi in rows for alias in kpi.aliases),
+        ),
+        "## Rows of your own",
+        "A row is data. This one counts the bytes that were read from datasets, by dataset alone:",
+        f"<!-- test: run -->\n```python\n{_OWN_ROW}```",
+    )
+
+
+_OWN_ROW = """from otel_pipeline.kpi.memory import MemoryEngine
+from otel_pipeline.semconv.catalogue import CATALOGUE, Kpi
+from otel_pipeline.semconv.tables import Metric
+
+read = Kpi(
+    Metric("shop.read", "counter", "By", "Bytes read.", ("pipeline.dataset.name",), "shop_read_bytes_total"),
+    event="dataset", value="bytes", where=("operation", "read"),
+)
+engine = MemoryEngine([*CATALOGUE, read])
+"""
+
+
+def _kpi(kpi: catalogue.Kpi) -> tuple[str, ...]:
+    metric = kpi.metric
+    where = f", where {kpi.where[0]} is `{kpi.where[1]}`" if kpi.where else ""
+    fed = f"{_code(kpi.event)}: {kpi.value.replace('_', ' ')}{where}"
+    labels, prometheus = _codes(metric.attributes), _code(metric.prometheus)
+    return _code(metric.name), metric.instrument, _code(metric.unit), metric.description, labels, prometheus, fed
+
+
+def _alias(kpi: catalogue.Kpi, alias: catalogue.Alias) -> tuple[str, ...]:
+    labels = ", ".join(f"`{label}` = `{key}`" for label, key in alias.labels)
+    values = "; ".join(f"`{ours}`: `{theirs}`" for spelt in alias.values.values() for ours, theirs in spelt.items())
+    name = _code(alias.name) + (" (summary)" if alias.summary else "")
+    return name, _code(kpi.name), labels, values, "" if alias.scale == 1 else f"{alias.scale:.4g}", alias.pack
+
+
 PAGES = (
     Page("docs/semantic-conventions.md", semantic_conventions),
+    Page("docs/kpis.md", kpis),
     Page("docs/configuration.md", configuration),
 )
 

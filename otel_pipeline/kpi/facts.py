@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.catalogue import FactEvent
 
 Fact: TypeAlias = dict[str, "str | float | None"]
+Dated: TypeAlias = "tuple[int, FactEvent, Fact]"
+"""A fact, its event, and when it was (nanoseconds since the epoch)."""
 
 
 def facts_of_run(run: Run, *, superseded: bool = False) -> Iterator[tuple[FactEvent, Fact]]:
@@ -25,7 +27,6 @@ def facts_of_run(run: Run, *, superseded: bool = False) -> Iterator[tuple[FactEv
         "one": 1,
         "duration": run.ended - run.started,
         "cpu_time": nanoseconds(run.cpu_time),
-        "memory_peak": run.memory_peak,
     }
     yield ("superseded" if superseded else "run"), fact
     if run.error_type is not None and run.error_stage is None:

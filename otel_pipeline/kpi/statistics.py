@@ -14,23 +14,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otel_pipeline.kpi.engine import amounts_of, series_of
-from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
-from otel_pipeline.kpi.names import Name, label_text
+from otel_pipeline.kpi.exposition import series_of_name
+from otel_pipeline.kpi.names import label_text
 from otel_pipeline.kpi.times import iso
-from otel_pipeline.model import Run, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from otel_pipeline.kpi.exposition import Labels
+    from otel_pipeline.kpi.facts import Dated
+    from otel_pipeline.kpi.names import Name
     from otel_pipeline.kpi.state import Figure
-    from otel_pipeline.kpi.values import Value
+    from otel_pipeline.semconv.catalogue import Kpi
 
-STATISTICS = ("count", "min", "max", "mean", "median", "p95", "p99", "last")
+STATISTICS = ("count", "min", "max", "mean", "median", "p95", "p99", "last", "sum", "value")
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """The figures of one series; ``last_updated`` in nanoseconds since the epoch."""
+    """The figures of one series in the window.
+
+    ``value`` is what the series stands at now (of a histogram its sum), since ever; ``last_updated`` is in nanoseconds
+    since the epoch.
+    """
 
     labels: Mapping[str, str]
     count: int
@@ -41,51 +47,48 @@ class Statistic:
     p95: float
     p99: float
     last: float
+    sum: float
+    value: float | None
     last_updated: int
 
 
-def statistics(name: Name, values: Iterable[Value], figures: Iterable[Figure], now: int) -> list[Statistic]:
-    """One for each series of ``name``, by labels; from ``values``, or for a computed gauge from ``figures``."""
-    samples: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
-    found = _computed(name, figures, now) if name.kpi.derived else _counted(name, values)
-    for labels, when, number in found:
+def statistics(name: Name, facts: Iterable[Dated], figures: Iterable[Figure], now: int) -> list[Statistic]:
+    """One for each series of ``name``, by labels: of the ``facts`` of the window, and the value in ``figures``.
+
+    A gauge that is computed has one sample: the value that it has now.
+    """
+    values = series_of_name(name, figures)
+    samples: dict[Labels, list[tuple[int, float]]] = {}
+    if name.kpi.derived:
+        samples = {labels: [(now, numbers[0])] for labels, numbers in values.items()}
+    for when, labels, number in () if name.kpi.derived else _counted(name.kpi, facts):
         if (shown := name.labels(labels)) is not None:
             samples.setdefault(tuple(shown.items()), []).append((when, number * name.scale))
-    return [_statistic(dict(labels), series) for labels, series in sorted(samples.items())]
+    return [_statistic(labels, series, values.get(labels)) for labels, series in sorted(samples.items())]
 
 
-def _computed(name: Name, figures: Iterable[Figure], now: int) -> Iterator[tuple[tuple[str, ...], int, float]]:
-    for figure in figures:
-        if figure.kpi.name == name.kpi.name:
-            yield figure.labels, now, figure.numbers[0]
+def _counted(kpi: Kpi, facts: Iterable[Dated]) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    for when, event, fact in facts:
+        if event == kpi.event and (amounts := amounts_of(kpi, fact)) is not None:
+            yield when, series_of(kpi, fact).labels, amounts[0] if kpi.divisor == 1 else amounts[0] / kpi.divisor
 
 
-def _counted(name: Name, values: Iterable[Value]) -> Iterator[tuple[tuple[str, ...], int, float]]:
-    kpi = name.kpi
-    for value in values:
-        facts = (
-            facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value) if isinstance(value, Stage) else ()
-        )
-        for event, fact in facts:
-            if event == kpi.event and (amounts := amounts_of(kpi, fact)) is not None:
-                number = amounts[0] if kpi.divisor == 1 else amounts[0] / kpi.divisor
-                yield series_of(kpi, fact).labels, 0 if not isinstance(value, (Run, Stage)) else value.ended, number
-
-
-def _statistic(labels: Mapping[str, str], samples: list[tuple[int, float]]) -> Statistic:
+def _statistic(labels: Labels, samples: list[tuple[int, float]], numbers: list[float] | None) -> Statistic:
     ordered = sorted(number for _, number in samples)
     when, last = max(samples)
     return Statistic(
-        labels,
-        len(ordered),
-        ordered[0],
-        ordered[-1],
-        math.fsum(ordered) / len(ordered),
-        quantile(ordered, 0.5),
-        quantile(ordered, 0.95),
-        quantile(ordered, 0.99),
-        last,
-        when,
+        dict(labels),
+        count=len(ordered),
+        min=ordered[0],
+        max=ordered[-1],
+        mean=math.fsum(ordered) / len(ordered),
+        median=quantile(ordered, 0.5),
+        p95=quantile(ordered, 0.95),
+        p99=quantile(ordered, 0.99),
+        last=last,
+        sum=math.fsum(ordered),
+        value=numbers[0] if numbers is not None else None,
+        last_updated=when,
     )
 
 
@@ -140,5 +143,6 @@ def as_prometheus(name: Name, found: Iterable[Statistic]) -> str:
         f"{name.name}{label_text({**each.labels, 'stat': statistic})} {getattr(each, statistic)!r}"
         for each in found
         for statistic in STATISTICS
+        if getattr(each, statistic) is not None
     ]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.semconv.attributes import RUN_RESULTS
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, Table
 
+    from otel_pipeline.kpi.facts import Dated
     from otel_pipeline.kpi.state import Figure
-    from otel_pipeline.kpi.values import Value
     from otel_pipeline.model import Stage
     from otel_pipeline.semconv.catalogue import Kpi
 
@@ -76,14 +77,16 @@ class Reader:
             found = [row for row in found if first <= row["started"] < after]
         return [stage_from(row, record.run_id) for row in found]
 
-    def values_ended(self, since: int, until: int) -> Iterator[Value]:
-        """The runs (of several attempts the last) and stages that ended in that time."""
-        ended = _RUNS.where(runs.c.ended > since, runs.c.ended <= until, runs.c.seen > since, runs.c.final == 1)
+    def facts_ended(self, since: int, until: int) -> Iterator[Dated]:
+        """What the runs and stages that ended in that time say, each with the time of its end."""
+        ended = _RUNS.where(runs.c.ended > since, runs.c.ended <= until, runs.c.seen > since)
         for row in self._rows(ended):
-            yield run_from(row, row["run_id"])
+            for event, fact in facts_of_run(run_from(row, row["run_id"]), superseded=not row["final"]):
+                yield row["ended"], event, fact
         of_stages = select(stages, run_ids.c.run_id).join(run_ids, run_ids.c.id == stages.c.run)
         for row in self._rows(of_stages.where(stages.c.ended > since, stages.c.ended <= until)):
-            yield stage_from(row, row["run_id"])
+            for event, fact in facts_of_stage(stage_from(row, row["run_id"])):
+                yield row["ended"], event, fact
 
     def figures(self, now: int) -> list[Figure]:
         """Every series of the catalogue at ``now``."""

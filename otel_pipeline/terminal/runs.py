@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from otel_pipeline.kpi.state import PipelineState
+    from otel_pipeline.kpi.statistics import Statistic
     from otel_pipeline.kpi.values import RunRecord
     from otel_pipeline.model import Stage
 
 RUNNING, SILENT = "running", "silent"
 _ALIVE_NS = 60 * 10**9
 _STYLES = {**RESULT_STYLES, RUNNING: "cyan", SILENT: "yellow", "cancellation": "yellow"}
+_INDENT = 2
+_READABLE = 60
+"""A message with fewer cells is not put beside the run, unless it is shorter."""
 _BAR = 12
 _ID = 13  # of a UUID version 7, the time to the millisecond
 _WRITTEN = ("write", "insert", "update")
@@ -61,6 +65,36 @@ def print_run(
         return [*told, Text(), *compared((run, stages), (before[0].run, before[1]), width, signs)]
 
     _print(file, drawn)
+
+
+def print_statistics(name: str, window: str, found: Sequence[Statistic], file: TextIO) -> None:
+    """Write the statistics of a metric's series over ``window`` to ``file``."""
+    _print(file, lambda width, signs: statistics_lines(name, window, found, width, signs))
+
+
+def statistics_lines(name: str, window: str, found: Sequence[Statistic], width: int, signs: Signs) -> list[Text]:
+    """A line a series, under its labels."""
+    title = Text.assemble((name, "bold"), (f"  the last {window}", "dim"))
+    if not found:
+        return [title, Text("  nothing was counted in that time", style="dim")]
+    most = max(width // 3, 20)
+    labels = list(dict.fromkeys(label for each in found for label in each.labels))
+    told = [[fit(clean(each.labels.get(label, ""), signs), most, signs) for label in labels] for each in found]
+    columns = [
+        Column(f"  {label}" if not index else label,
+               tuple(Text(f"  {row[index]}" if not index else row[index]) for row in told), right=False)
+        for index, label in enumerate(labels)
+    ] + [
+        Column(statistic, tuple(_statistic(getattr(each, statistic), signs) for each in found))
+        for statistic in ("count", "min", "mean", "median", "p95", "p99", "max", "last", "sum", "value")
+    ]  # fmt: skip
+    return [title, *lay(columns)]
+
+
+def _statistic(value: float | None, signs: Signs) -> Text:
+    if value is None:
+        return Text(signs.unknown, style="dim")
+    return Text(f"{value:,.0f}" if value == int(value) or abs(value) >= 1e5 else f"{value:,.4g}")
 
 
 def as_run(record: RunRecord, now: int) -> Run:
@@ -111,8 +145,13 @@ def _heading(state: PipelineState, now: int, width: int, signs: Signs) -> Text:
         facts.append(f"{percent(good, good + bad)} of {plural(good + bad, 'run')} succeeded in 30 days")
     if bad and state.last_success is not None:
         facts.append(f"last success {duration(max(now - state.last_success, 0) / 1e9)} ago")
-    name = fit(clean(state.pipeline, signs), max(width // 2, 20), signs)
-    return Text.assemble((name, "bold"), *((f"  {signs.dot}  {fact}", "dim") for fact in facts))
+    line = Text(fit(clean(state.pipeline, signs), max(width // 2, 20), signs), style="bold")
+    for fact in facts:  # as many as there is room for, the most important first
+        more = Text(f"  {signs.dot}  {fact}", style="dim")
+        if line.cell_len + more.cell_len > width:
+            break
+        line = Text.assemble(line, more)
+    return line
 
 
 def _table(
@@ -127,21 +166,30 @@ def _table(
         Column("", tuple(_bar(run, longest, signs) for run, _, _ in shown), right=False),
         Column("records", tuple(_records(stages, signs) for _, stages, _ in shown)),
         Column("run", tuple(Text(clean(run.run_id, signs)[:_ID], style="dim") for run, _, _ in shown), right=False),
-        Column("", tuple(_why(run, signs) for run, _, _ in shown), right=False),
     ]
-    # Where it is narrow the bar goes first, then the id: what is wrong is read, not looked up.
-    for left_out in ((), (3,), (3, 5), (3, 5, 4)):
-        kept = [column for index, column in enumerate(columns) if index not in left_out]
-        taken = sum(column.width for column in kept[:-1]) + 2 * (len(kept) - 1)
-        if taken + min(kept[-1].width, 30) <= width:
-            break
-    return [Text.assemble("  ", line) for line in lay(_cut(kept, width - taken - 2, signs))]
+    why = [_why(run, signs) for run, _, _ in shown]
+    room = width - _INDENT
+    beside = room - _width(columns) - 2
+    if beside >= min(max((cell.cell_len for cell in why), default=0), _READABLE):
+        last = Column("", tuple(Text(fit(cell.plain, max(beside, 1), signs), style=cell.style) for cell in why), False)
+        return [_indented(line) for line in lay([*columns, last])]
+    # Where it is narrow the bar goes first, then the id; what was wrong is told in a line of its own.
+    fitting = (kept for left_out in ((), (3,), (3, 5), (3, 4, 5))
+               if _width(kept := [c for index, c in enumerate(columns) if index not in left_out]) <= room)  # fmt: skip
+    title, *rows = map(_indented, lay(next(fitting, columns[:3])))
+    told = [title]
+    for row, cell in zip(rows, why, strict=True):
+        below = Text(" " * 2 * _INDENT + fit(cell.plain, max(width - 2 * _INDENT, 1), signs), style=cell.style)
+        told += [row, below] if cell.plain else [row]
+    return told
 
 
-def _cut(columns: list[Column], room: int, signs: Signs) -> list[Column]:
-    last = columns[-1]
-    cells = tuple(Text(fit(cell.plain, max(room, 1), signs), style=cell.style) for cell in last.cells)
-    return [*columns[:-1], Column(last.title, cells, last.right)]
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + 2 * (len(columns) - 1)
+
+
+def _indented(line: Text) -> Text:
+    return Text.assemble(" " * _INDENT, line)
 
 
 def _result(run: Run, record: RunRecord, signs: Signs) -> Text:

@@ -85,7 +85,14 @@ def test_a_run_and_its_stages_come_back_as_they_were(store: Store) -> None:
         [record] = reader.last_runs("orders", 10)
         assert record.run == ended
         assert reader.stages_of(record) == [full, bare]
-        assert set(reader.values_ended(0, NOW)) == {full, bare, ended}
+        assert {event for _, event, _ in reader.facts_ended(0, NOW)} == {
+            "run",
+            "stage",
+            "records",
+            "dataset",
+            "check",
+        } | {"error"}
+        assert not list(reader.facts_ended(NOW, NOW + 1))
 
 
 def test_runs_are_found_by_name_id_and_beginning(store: Store) -> None:
