@@ -61,7 +61,7 @@ SERVED = {
     'pipeline_duration_seconds_sum{dag_id="orders"}': "16.0",
     'pipeline_duration_seconds_count{dag_id="orders"}': "6",
     'etl_pipeline_runtime_seconds_count{pipeline_type="orders"}': "6",
-    'etl_pipeline_runtime_seconds{pipeline_type="orders",quantile="0.5"}': "2.0",
+    'etl_pipeline_runtime_seconds{pipeline_type="orders",quantile="0.5"}': "1.5",
     'data_records_processed_total{table="t",operation="write"}': "7",
     'data_quality_score{table="t"}': "0.75",
     'schema_validation_failures_total{table="t"}': "2",
