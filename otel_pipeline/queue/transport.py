@@ -71,7 +71,10 @@ def open_transport(settings: SenderSettings) -> Transport:
     _imports.guard()
     with _imports.lock:
         if settings.protocol == "grpc":
-            from otel_pipeline.queue.transport_grpc import GrpcTransport as Chosen  # noqa: PLC0415 - see above
+            try:
+                from otel_pipeline.queue.transport_grpc import GrpcTransport as Chosen  # noqa: PLC0415 - see above
+            except ModuleNotFoundError as error:
+                raise ImportError(f"protocol grpc needs {error.name}: pip install 'otel-pipeline[grpc]'") from None
         else:
             from otel_pipeline.queue.transport_http import HttpTransport as Chosen  # type: ignore[assignment] # noqa: PLC0415
     return Chosen(settings)

@@ -148,23 +148,12 @@ class _Outcome:
 
 
 def _telemetry(settings: Mapping[str, Any]) -> Telemetry:
-    from otel_pipeline.sdk.setup import setup  # noqa: PLC0415 - see _Outcome._send()
+    from otel_pipeline.sdk.setup import parent  # noqa: PLC0415 - see _Outcome._send()
 
+    told = ("service_name", "version", "environment", "endpoint", "protocol", "queue_dir", "exit_timeout")
     # This process is not the pipeline: it has one span to send, nothing to instrument, and prints by itself.
-    return setup(
-        settings.get("service_name"),
-        version=settings.get("version"),
-        environment=settings.get("environment"),
-        endpoint=settings.get("endpoint"),
-        protocol=settings.get("protocol"),
-        queue_dir=settings.get("queue_dir"),
-        exit_timeout=settings["exit_timeout"],
-        script_run=False,
-        instrument=False,
-        logs=False,
-        handle_signals=False,
-        summary="never",
-    )
+    own = {"script_run": False, "instrument": False, "logs": False, "handle_signals": False, "summary": "never"}
+    return parent({key: settings.get(key) for key in told} | own)
 
 
 def _summary(run: Run, stages: Sequence[Stage]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from otel_pipeline.instrument import identity
@@ -16,7 +17,6 @@ from otel_pipeline.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
@@ -59,7 +59,7 @@ def emit_run(
     with identity.planned(context):
         span = tracer.start_span(
             f"run {run.pipeline}",
-            parent,
+            Context() if parent is None else parent,  # not the current one: that is of whoever closes the run
             kind=SpanKind.INTERNAL,
             attributes={**(attributes or {}), **_attributes(run)},
             start_time=run.started,

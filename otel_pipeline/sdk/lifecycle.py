@@ -134,7 +134,7 @@ class Lifecycle:
                 severity_text="INFO",
                 event_name=event,
                 attributes=attributes,
-                body=body or None,
+                body=body or f"run {run.name} started",
             )
         )
 

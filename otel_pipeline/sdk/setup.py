@@ -114,6 +114,12 @@ def launch() -> Handle | None:
         return handle
 
 
+def parent(arguments: dict[str, Any]) -> Handle:
+    """The same for ``otel-pipeline run`` itself: what is wrong in the environment, the command's process has said."""
+    with _State.lock:
+        return _start(config.load(arguments, say=lambda line: None))
+
+
 def join(values: dict[str, Any]) -> None:
     """The same for a child process, with its parent's settings and without a word."""
     with _State.lock:

@@ -221,7 +221,8 @@ def _ending(page: _Page) -> list[Text]:
         return [Text.assemble(("Skipped: ", "bold"), page.said(run.skip_reason, page.width - 9))]
     if run.error_type is None:
         return []
-    where = f" in {page.name(run.error_stage)}" if run.error_stage else " outside stages" if page.stages else ""
+    stage = run.error_stage or ", ".join(run.open_stages)
+    where = f" in {page.name(stage)}" if stage else " outside stages" if page.stages and not run.signal else ""
     start = Text.assemble((f"{page.signs.bad} Ended by ", "bold red"), (page.name(run.error_type), "bold red"), where)
     return [start, *_wrapped(page, clean(run.error_message or "", page.signs), most=3)]
 

@@ -9,8 +9,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.context import attach, detach
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from otel_pipeline import model
 from otel_pipeline.instrument.run import Run
@@ -181,3 +182,18 @@ def test_a_run_that_a_parent_closes_is_left_to_it_while_it_lives(tmp_path: Path)
     assert close_lost(queue, told.append) == 1
     assert told[0].result == "success"
     assert not list((tmp_path / "queue").glob("*.open"))
+
+
+def test_a_lost_run_is_closed_in_its_own_trace(tmp_path: Path) -> None:
+    """Whatever run the process that closes it is in: the span is a root of the trace that the dead process began."""
+    run_program(tmp_path, "os._exit(0)")
+    queue = Queue.open(QueueSettings(tmp_path))
+    around = SpanContext(0xABC, 0xDEF, is_remote=False)
+    token = attach(set_span_in_context(NonRecordingSpan(around)))
+    try:
+        assert close_lost(queue) == 1
+    finally:
+        detach(token)
+    [(lost, _)] = [each for each in spans(tmp_path) if each[0].name == "run orders_etl"]
+    assert lost.parent_span_id == b""
+    assert int.from_bytes(lost.trace_id, "big") != around.trace_id
