@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = "OTEL_PIPELINE_"
 _OTLP = "OTEL_EXPORTER_OTLP_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
+EMBEDDED = "embedded"  # the folder in the queue's for what is kept on this machine
 DEFAULT_FILE = "otel-pipeline.yaml"
 
 Origin = Literal["argument", "environment", "config file", "default"]
@@ -275,6 +276,13 @@ def disabled_instrumentations(environ: Mapping[str, str] | None = None) -> set[s
     """Names in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``; ``*`` means all."""
     environ = os.environ if environ is None else environ
     return {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+
+
+def embedded(settings: Settings, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether runs are kept on this machine, for `otel-pipeline runs`: where nothing is sent and nobody said "none"."""
+    environ = os.environ if environ is None else environ
+    sends = any(exporter_names(signal, settings, environ) for signal in ("traces", "metrics", "logs"))
+    return not sends and not environ.get("OTEL_TRACES_EXPORTER")
 
 
 def otlp_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:

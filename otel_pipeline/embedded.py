@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 from otel_pipeline import config
 from otel_pipeline.kpi import otlp
-from otel_pipeline.model import Run
 from otel_pipeline.queue import lock
 from otel_pipeline.queue.claim import Claim, NewerFormatError
 from otel_pipeline.queue.counts import Counts
 from otel_pipeline.queue.folder import queue_files
 from otel_pipeline.queue.format import Record, Signal
+from otel_pipeline.sdk import lost
 from otel_pipeline.sdk.open_runs import dead
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from otel_pipeline.config import Settings
     from otel_pipeline.kpi.values import Value
-    from otel_pipeline.sdk.open_runs import OpenRun
+    from otel_pipeline.model import Run
     from otel_pipeline.store.store import Store
 
 MOST_BYTES = 8 << 20
@@ -55,7 +55,7 @@ class Drained:
 
 def embedded_folder(settings: Settings) -> Path:
     """Where processes without an endpoint keep their queues."""
-    return config.queue_folder(settings) / "embedded"
+    return config.queue_folder(settings) / config.EMBEDDED
 
 
 def drain(folder: Path, store: Store, *, wait_s: float = 10.0) -> Drained:
@@ -72,7 +72,7 @@ def drain(folder: Path, store: Store, *, wait_s: float = 10.0) -> Drained:
             drained.busy = True
             return drained
         # First, since a process that is dead by now has written all that it ever will.
-        gone = list(dead(folder))
+        gone = _open_runs_of_the_dead(folder)
         batch = _Batch(store, drained)
         with contextlib.closing(batch):
             for path in queue_files(folder):
@@ -80,7 +80,7 @@ def drain(folder: Path, store: Store, *, wait_s: float = 10.0) -> Drained:
             batch.commit()
         if gone:
             # A run that has ended after all is known by now, and what is known is not replaced by a guess.
-            drained.counted += store.write([_lost(run) for _, runs in gone for run in runs])
+            drained.counted += store.write([run for _, runs in gone for run in runs])
             for path, _ in gone:
                 path.unlink(missing_ok=True)
     return drained
@@ -160,17 +160,10 @@ def _alone(folder: Path, wait_s: float) -> Iterator[bool]:
         os.close(fd)
 
 
-def _lost(run: OpenRun) -> Run:
-    inside = f", in stage {', '.join(run.stages)}" if run.stages else ""
-    return Run(
-        trace_id=run.trace_id,
-        span_id=run.span_id,
-        run_id=run.run_id,
-        pipeline=run.name,
-        result="lost",
-        started=run.started,
-        ended=run.seen,
-        attempt=run.attempt,
-        error_message=f"its process died without a word{inside}",
-        open_stages=run.stages,
-    )
+def _open_runs_of_the_dead(folder: Path) -> list[tuple[Path, list[Run]]]:
+    """Their files, and the runs in them as they ended; not those whose parent lives, which makes the runs' spans."""
+    return [
+        (path, [lost._told(run) or lost._lost(run) for run in runs])
+        for path, runs in dead(folder)
+        if not any(lost._is_held(run) for run in runs)
+    ]

@@ -5,6 +5,8 @@
     spans, logs ─► DurableSpanProcessor, DurableLogProcessor ─┐
     metrics ─────► PeriodicExportingMetricReader ─────────────┴─► Queue ─► disk ─► Sender ─► OTLP
 
+Where nothing is sent, what is ours goes into a queue beside, which no sender touches: `otel-pipeline runs` reads it.
+
 Every other name is looked up among OpenTelemetry's entry points, as its own configurator does, and exports as the SDK
 does it.
 """
@@ -20,6 +22,7 @@ from urllib.parse import unquote
 
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util._importlib_metadata import entry_points
 
@@ -27,15 +30,15 @@ from otel_pipeline import config
 from otel_pipeline.errors import SettingError
 from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.queue import Queue, QueueSettings, Sender, SenderSettings, Signal
-from otel_pipeline.queue.exporters import DurableMetricExporter
+from otel_pipeline.queue.exporters import DurableMetricExporter, store_spans
 from otel_pipeline.queue.processors import DurableLogProcessor, DurableSpanProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord
+    from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
     from opentelemetry.sdk.metrics.export import MetricReader
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from otel_pipeline.config import Settings
 
@@ -52,7 +55,9 @@ class Export:
     @cached_property
     def queue(self) -> Queue:
         """This process's queue."""
-        folder = Path(self.settings.queue_dir) if self.settings.queue_dir else config.state_folder() / "queue"
+        folder = config.queue_folder(self.settings)
+        if config.embedded(self.settings):
+            folder /= config.EMBEDDED
         return Queue.open(QueueSettings(folder), warn=_warn)
 
     @cached_property
@@ -61,12 +66,19 @@ class Export:
         return Sender(self.queue, sender_settings(self.settings, config.otlp_variables()), warn=_warn)
 
     @property
+    def opened(self) -> Queue | None:
+        """The queue; None where nothing goes into it."""
+        return self.__dict__.get("queue")
+
+    @property
     def used(self) -> Sender | None:
-        """The sender; None where nothing goes into the queue."""
-        return self.sender if "queue" in self.__dict__ else None
+        """The sender; None where nothing goes into the queue, or nothing is sent from it."""
+        return self.sender if self.opened is not None and not config.embedded(self.settings) else None
 
     def span_processors(self) -> list[SpanProcessor]:
         """Run and stage spans are on disk when their end returns, others within 100 ms."""
+        if config.embedded(self.settings):
+            return [OurSpans(self.queue)]
         return [
             DurableSpanProcessor(self.queue, at_once=_ours)
             if name == "otlp"
@@ -76,6 +88,8 @@ class Export:
 
     def log_processors(self) -> list[LogRecordProcessor]:
         """Log events about runs are on disk when they are emitted, other records within 100 ms."""
+        if config.embedded(self.settings):
+            return [OurEvents(self.queue)]
         return [
             DurableLogProcessor(self.queue, at_once=_our_event)
             if name == "otlp"
@@ -91,6 +105,30 @@ class Export:
             # An entry point of this group may be a reader itself (Prometheus's is).
             readers.append(PeriodicExportingMetricReader(exporter) if hasattr(exporter, "export") else exporter)
         return readers
+
+
+class OurSpans(SpanProcessor):
+    """Stores run and stage spans, and no others."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Store it, if it is one of ours."""
+        if _ours(span):
+            store_spans(self._queue, (span,))
+
+
+class OurEvents(DurableLogProcessor):
+    """Stores log events about runs, and no other records."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue, at_once=lambda record: True)
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Store it, if it is one of ours."""
+        if _our_event(log_record):
+            super().on_emit(log_record)
 
 
 def sender_settings(settings: Settings, variables: Mapping[str, str]) -> SenderSettings:
@@ -151,7 +189,7 @@ def _ours(span: ReadableSpan) -> bool:
     return scope is not None and scope.name.startswith(SCOPE_NAME)
 
 
-def _our_event(record: ReadableLogRecord) -> bool:
+def _our_event(record: ReadableLogRecord | ReadWriteLogRecord) -> bool:
     return record.log_record.event_name is not None and record.log_record.event_name.startswith("pipeline.")
 
 

@@ -76,7 +76,7 @@ def _send(handle: Handle, settings: Settings) -> None:
     handle._sender = sender = providers.send(handle._own, settings)
     if sender is None or handle._processor is None or handle._lifecycle is None or handle.tracer_provider is None:
         return
-    open_runs = lost.watch(sender, handle.tracer_provider.resource, handle._processor.count)
+    open_runs = lost.watch(sender.queue, sender, handle.tracer_provider.resource, handle._processor.count)
     handle._processor.note(open_runs)
     handle._lifecycle.note(open_runs)
     if settings.logs and handle.logger_provider is not None and handle.logger_provider in handle._own:

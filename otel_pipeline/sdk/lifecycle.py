@@ -105,6 +105,7 @@ class Lifecycle:
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(self._interval):
             if self._open_runs is not None:
+                self._open_runs.write_changes()
                 self._open_runs.alive()
             for run in registry.open_runs() + self._waiting():
                 self._beats += 1

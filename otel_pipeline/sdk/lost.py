@@ -30,16 +30,21 @@ if TYPE_CHECKING:
 _SPAN_ID = b"\x12\x08"  # field 2, eight bytes: a span's own id in OTLP's protobuf
 
 
-def watch(sender: Sender | None, resource: Resource, ended: Callable[[Run], None]) -> OpenRuns | None:
-    """Note what this process has open, and close what dead ones have left when the sender looks for their queues."""
-    if sender is None:
+def watch(
+    queue: Queue | None, sender: Sender | None, resource: Resource, ended: Callable[[Run], None]
+) -> OpenRuns | None:
+    """Note what this process has open, and close what dead ones have left when the sender looks for their queues.
+
+    Without a sender whoever drains the queue does (``embedded.py``).
+    """
+    if queue is None:
         return None
-    queue = sender.queue
     open_runs = OpenRuns(queue.settings.folder, resource.attributes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=open_runs.leave_to_parent)
-    sender.at_each_step.append(open_runs.write_changes)
-    sender.before_adopting.append(lambda: close_lost(queue, ended))
+    if sender is not None:
+        sender.at_each_step.append(open_runs.write_changes)
+        sender.before_adopting.append(lambda: close_lost(queue, ended))
     return open_runs
 
 

@@ -19,7 +19,7 @@ from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
     from otel_pipeline.config import Settings
-    from otel_pipeline.queue import Sender
+    from otel_pipeline.queue import Queue, Sender
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Providers:
     run_metrics: RunMetrics
     ids: identity.PlannedIdGenerator
     own: tuple[Any, ...]
+    queue: Queue | None
     sender: Sender | None
     sends_logs: bool
 
@@ -48,7 +49,7 @@ def make(settings: Settings, default_name: str) -> Providers:
     own = tuple(provider for provider, ours in ((traces, own_traces), (meters, own_meters), (logs, own_logs)) if ours)
     # A program that has a logger provider of its own has decided what to send of its logs.
     sends_logs = own_logs and bool(config.exporter_names("logs", settings))
-    return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.used, sends_logs)
+    return Providers(traces, meters, logs, RunMetrics(meters), ids, own, export.opened, export.used, sends_logs)
 
 
 def send(own: tuple[Any, ...], settings: Settings) -> Sender | None:
