@@ -41,18 +41,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "queue" / "embedded"
 
 
-def environment(folder: Path, *, reads: bool = False) -> dict[str, str]:
-    """Of a reader, or of a process whose queue stands in ``folder`` (its endpoint refuses, and it does not wait)."""
+def environment(folder: Path) -> dict[str, str]:
+    """Of a process without an endpoint, and of its readers."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    if reads:
-        return kept | {
-            "OTEL_PIPELINE_QUEUE_DIR": str(folder.parent),
-            "OTEL_PIPELINE_STORE": str(folder.parent.parent / "store.db"),
-        }
     return kept | {
-        "OTEL_PIPELINE_QUEUE_DIR": str(folder),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-        "OTEL_PIPELINE_EXIT_TIMEOUT": "0",
+        "OTEL_PIPELINE_QUEUE_DIR": str(folder.parent),
+        "OTEL_PIPELINE_STORE": str(folder.parent.parent / "store.db"),
     }
 
 
@@ -60,7 +54,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     main = "import sys; from otel_pipeline.cli import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", main, *arguments],
-        env=environment(folder, reads=True), capture_output=True, text=True, timeout=TIMEOUT, check=False,
+        env=environment(folder), capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
 
 
@@ -259,7 +253,7 @@ def test_a_hundred_processes_some_killed_and_readers_killed_meanwhile(tmp_path: 
         while not all(each.done() for each in started):
             reader = subprocess.Popen(
                 [sys.executable, "-c", "from otel_pipeline.cli import main; main(['runs', '--json'])"],
-                env=environment(folder, reads=True), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             # From within its imports to after its last commit.
             time.sleep(0.6 + 0.05 * (killed_readers % 20))
@@ -335,7 +329,7 @@ def test_encodings_of_pipes(folder: Path) -> None:
     main = "import sys; from otel_pipeline.cli import main; sys.exit(main(['runs']))"
     done = subprocess.run(
         [sys.executable, "-c", main],
-        env=environment(folder, reads=True) | {"PYTHONIOENCODING": "ascii"},
+        env=environment(folder) | {"PYTHONIOENCODING": "ascii"},
         capture_output=True, check=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert io.BytesIO(done.stdout).read().decode("ascii").count("x failure") == 1
