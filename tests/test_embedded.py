@@ -259,6 +259,7 @@ def test_a_hundred_processes_some_killed_and_readers_killed_meanwhile(tmp_path: 
             time.sleep(0.6 + 0.05 * (killed_readers % 20))
             reader.send_signal(signal.SIGKILL)
             killed_readers += reader.wait() == -signal.SIGKILL
+            time.sleep(1)
     expected = {each.result(): truth(number) for number, each in enumerate(started)}
     done = command(folder, "runs", "--json")
     assert (done.returncode, done.stderr) == (0, "")
