@@ -52,7 +52,7 @@ with op.pipeline("orders") as run, op.stage("load") as stage:
 def test_setup_loads_the_sdk_and_nothing_that_sends(tmp_path: object) -> None:
     """Without an endpoint there is no exporter to load, and no summary to print."""
     packages, parts = loaded("import otel_pipeline as op\nop.setup('etl', instrument=False)", tmp_path)
-    assert packages == {"opentelemetry", "otel_pipeline", "psutil", "typing_extensions"}
+    assert packages == {"opentelemetry", "otel_pipeline", "platformdirs", "psutil", "typing_extensions"}
     assert not parts & {*HEAVY, "opentelemetry.exporter", "opentelemetry.proto"}
 
 
@@ -69,5 +69,7 @@ def test_setup_with_an_endpoint_needs_no_http_library(tmp_path: object) -> None:
 def test_instrumentations_load_no_library_that_the_program_does_not_use(tmp_path: object) -> None:
     """The installed instrumentations are of libraries that cost nothing (sqlite3)."""
     packages, parts = loaded("import otel_pipeline as op\nop.setup('etl')", tmp_path)
-    assert packages - {"packaging"} == {"opentelemetry", "otel_pipeline", "psutil", "typing_extensions", "wrapt"}
+    assert packages - {"packaging", "wrapt"} == {
+        "opentelemetry", "otel_pipeline", "platformdirs", "psutil", "typing_extensions",
+    }  # fmt: skip
     assert not parts & set(HEAVY)
