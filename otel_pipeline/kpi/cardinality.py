@@ -28,17 +28,20 @@ def bounded(
 
     ``exists`` tells whether a series is there already, ``size`` how many a KPI has.
     """
+    touched = Counter(series.kpi for series in sums)
+    sizes = {kpi: size(kpi) for kpi in touched}
+    full = {kpi for kpi, number in touched.items() if sizes[kpi] + number > most}
+    if not full:  # nearly always; then nobody need ask which series are there
+        return dict(sums), Counter()
     kept: dict[Series, list[int]] = {}
-    sizes: dict[str, int] = {}
     overflowed: Counter[str] = Counter()
     for series, amounts in sums.items():
-        if not exists(series):
-            room = sizes.setdefault(series.kpi, size(series.kpi))
-            if room >= most:
+        if series.kpi in full and not exists(series):
+            if sizes[series.kpi] >= most:
                 overflowed[series.kpi] += any(amounts)
                 series = Series(series.kpi, (OVERFLOW,) * len(series.labels))  # noqa: PLW2901 - the same amounts
             else:
-                sizes[series.kpi] = room + 1
+                sizes[series.kpi] += 1
         before = kept.get(series, [0] * len(amounts))
         kept[series] = [total + amount for total, amount in zip(before, amounts, strict=True)]
     return kept, overflowed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from otel_pipeline.store.rows import run_from, run_row, seen_row, stage_row
@@ -17,19 +17,27 @@ from otel_pipeline.store.tables import run_ids, runs, stages
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import BindParameter, ClauseElement, Connection
 
     from otel_pipeline.kpi.values import RunSeen
     from otel_pipeline.model import Run, Stage
 
 
-def _insert(table: Table, verb: str) -> tuple[str, tuple[str, ...]]:
-    compiled = insert(table).prefix_with(verb).compile(dialect=sqlite.dialect())
-    return str(compiled), tuple(compiled.positiontup or ())
+def _compiled(statement: ClauseElement) -> tuple[str, tuple[str, ...]]:
+    """A statement as the driver's text, and the names of its parameters in order."""
+    compiled = statement.compile(dialect=sqlite.dialect())
+    return str(compiled), tuple(getattr(compiled, "positiontup", None) or ())
 
 
-_ADD_STAGE, _STAGE_COLUMNS = _insert(stages, "OR IGNORE")
-_PUT_RUN, _RUN_COLUMNS = _insert(runs, "OR REPLACE")
+_KEY: BindParameter[Any] = bindparam("key")
+_SPAN: BindParameter[Any] = bindparam("span")
+_ADD_STAGE, _STAGE_COLUMNS = _compiled(insert(stages).prefix_with("OR IGNORE"))
+_PUT_RUN, _RUN_COLUMNS = _compiled(insert(runs).prefix_with("OR REPLACE"))
+_RUN_ROW, _ = _compiled(select(runs).where(runs.c.run == _KEY, runs.c.span_id == _SPAN))
+_LAST, _ = _compiled(select(runs.c.attempt).where(runs.c.run == _KEY, runs.c.final == literal_column("1")))
+_ID, _ = _compiled(select(run_ids.c.id).where(run_ids.c.run_id == _KEY))
+_ADD_ID, _ = _compiled(insert(run_ids).values(run_id=_KEY))
+_ROW_NAMES = tuple(column.name for column in runs.c)
 
 
 class SqlLedger:
@@ -37,6 +45,7 @@ class SqlLedger:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._cursor = connection.connection.cursor()
         self._ids: dict[str, int] = {}
 
     def add_stage(self, key: str, stage: Stage) -> bool:
@@ -51,8 +60,8 @@ class SqlLedger:
 
     def last_attempt(self, key: str) -> int:
         """The highest attempt that has ended; 0 when none has."""
-        last = select(runs.c.attempt).where(runs.c.run == self._id(key), runs.c.final == 1).limit(1)
-        return int(self._connection.scalar(last) or 0)
+        found = self._cursor.execute(_LAST, (self._id(key),)).fetchone()
+        return int(found[0]) if found is not None else 0
 
     def ended_runs(self, key: str) -> Sequence[Run]:
         """All that have ended under that run id."""
@@ -93,18 +102,15 @@ class SqlLedger:
             self._connection.execute(runs.update().where(ended, condition).values(final=final))
 
     def _row(self, key: str, span_id: str) -> Mapping[str, Any] | None:
-        there = select(runs).where(runs.c.run == self._id(key), runs.c.span_id == bytes.fromhex(span_id))
-        row = self._connection.execute(there).mappings().first()
-        return None if row is None else dict(row)
+        found = self._cursor.execute(_RUN_ROW, (self._id(key), bytes.fromhex(span_id))).fetchone()
+        return None if found is None else dict(zip(_ROW_NAMES, found, strict=True))
 
     def _id(self, key: str) -> int:
         if (known := self._ids.get(key)) is None:
-            known = self._connection.scalar(select(run_ids.c.id).where(run_ids.c.run_id == key))
-            if known is None:
-                made = self._connection.execute(insert(run_ids).values(run_id=key)).inserted_primary_key
-                known = made[0] if made is not None else 0
+            found = self._cursor.execute(_ID, (key,)).fetchone()
+            known = found[0] if found is not None else self._cursor.execute(_ADD_ID, (key,)).lastrowid
             self._ids[key] = known
         return known
 
     def _execute(self, statement: str, columns: tuple[str, ...], row: Mapping[str, Any]) -> int:
-        return self._connection.exec_driver_sql(statement, tuple(row[name] for name in columns)).rowcount
+        return int(self._cursor.execute(statement, tuple(row[name] for name in columns)).rowcount)

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, delete, event, exists, select
+from sqlalchemy import create_engine, delete, event, exists, select, tuple_
 from sqlalchemy.pool import NullPool
 
 from otel_pipeline.kpi.engine import Engine
@@ -131,19 +131,14 @@ def _begin(connection: Any) -> None:
 def _forget(connection: Connection, horizon: int) -> int:
     removed = 0
     for table, when in ((stages, stages.c.ended), (runs, runs.c.seen)):
-        old = connection.execute(select(table.c.run, table.c.span_id).where(when < horizon).limit(_CHUNK)).all()
-        for key, span_id in old:
-            connection.execute(delete(table).where(table.c.run == key, table.c.span_id == span_id))
-        for key in sorted({key for key, _ in old}):
-            connection.execute(delete(run_ids).where(run_ids.c.id == key, *_unused(key)))
-        removed += len(old)
+        old = select(table.c.run, table.c.span_id).where(when < horizon).order_by(when).limit(_CHUNK)
+        keys = {key for key, _ in connection.execute(old)}
+        removed += connection.execute(delete(table).where(tuple_(table.c.run, table.c.span_id).in_(old))).rowcount
+        unused = [~exists().where(other.c.run == run_ids.c.id) for other in (stages, runs)]
+        connection.execute(delete(run_ids).where(run_ids.c.id.in_(sorted(keys)), *unused))
     newest = select(checked.c.ended).where(checked.c.ended < horizon).limit(1)
     if connection.scalar(newest) is not None:
         later = checked.alias()
         outdated = exists().where(later.c.dataset == checked.c.dataset, later.c.ended > checked.c.ended)
         connection.execute(delete(checked).where(checked.c.ended < horizon, outdated))
     return removed
-
-
-def _unused(key: int) -> tuple[Any, Any]:
-    return ~exists().where(stages.c.run == key), ~exists().where(runs.c.run == key)
