@@ -22,7 +22,7 @@ from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.model import Dataset, Records, Run, Stage
 from otel_pipeline.terminal import runs as shown
 from otel_pipeline.terminal.figures import ASCII, UNICODE
-from tests.kpi.events import NOW, SECOND, run, stage
+from tests.kpi.events import NOW, SECOND, patient, run, stage
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -122,6 +122,7 @@ def test_no_runs_yet() -> None:
     assert "otel-pipeline run --" in "\n".join(line.plain for line in shown.runs_lines({}, [], NOW, 80, UNICODE))
 
 
+@patient
 @given(st.text(max_size=30), st.text(max_size=60), st.integers(20, 200))
 def test_names_and_messages_of_the_users_cannot_harm_the_terminal(name: str, message: str, width: int) -> None:
     """No control character gets through, and no line is wider than the terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from otel_pipeline.kpi.values import RunSeen
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 NOW = 1_767_261_600_000_000_000
 SECOND = 10**9
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests: how long one takes depends on what else the machine does."""
 
 Batches: TypeAlias = "list[tuple[list[Value], bool]]"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.model import Check, Dataset, Records, Run, Stage
-from tests.kpi.events import NOW, SECOND, deliveries, histories, run, seen, stage
+from tests.kpi.events import NOW, SECOND, deliveries, histories, patient, run, seen, stage
 
 if TYPE_CHECKING:
     from otel_pipeline.kpi.values import Value
@@ -30,6 +30,7 @@ def engine_of(*values: Value) -> MemoryEngine:
     return engine
 
 
+@patient
 @given(st.data())
 def test_any_arrival_of_any_history_gives_its_kpis(data: st.DataObject) -> None:
     """Any order, repeats, and deaths between consuming, committing and acknowledging change no series."""
@@ -50,6 +51,7 @@ def test_any_arrival_of_any_history_gives_its_kpis(data: st.DataObject) -> None:
     assert found == [figure for figure in truth.figures(NOW) if any(figure.numbers)]
 
 
+@patient
 @given(histories)
 def test_the_kpis_are_counted_from_the_history_as_by_hand(history: list[Value]) -> None:
     """Runs by result and records by status, against sums that are made without an engine."""

@@ -25,7 +25,7 @@ from otel_pipeline.kpi.times import instant, iso
 from otel_pipeline.model import Check, Dataset, Records
 from otel_pipeline.semconv.catalogue import CATALOGUE, EVENTS, FIELDS
 from otel_pipeline.store.tables import MOST_BUCKETS
-from tests.kpi.events import NOW, SECOND, run, seen, stage
+from tests.kpi.events import NOW, SECOND, patient, run, seen, stage
 
 STAGES = (
     stage(
@@ -157,6 +157,7 @@ def test_labels_are_escaped() -> None:
     )
 
 
+@patient
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 1))
 def test_quantiles_lie_within_the_values(values: list[float], share: float) -> None:
     """And the ends are the smallest and the largest."""

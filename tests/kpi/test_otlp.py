@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from otel_pipeline.kpi.otlp import NotOtlpError, read_logs, read_traces
 from otel_pipeline.kpi.values import RunSeen
 from otel_pipeline.model import Check, Dataset, Records, Run, Stage
+from tests.kpi.events import patient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +148,7 @@ def test_starts_and_heartbeats() -> None:
     assert read.left_out == {"foreign": 1, "attributes": 1}
 
 
+@patient
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     """Bytes either are a request or raise NotOtlpError, nothing else."""
@@ -157,6 +159,7 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
             assert "not an Export" in str(error)
 
 
+@patient
 @given(st.data())
 def test_any_change_of_a_request_is_read_or_refused(data: st.DataObject) -> None:
     """The same for a real request with some bytes changed."""

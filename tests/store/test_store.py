@@ -19,7 +19,7 @@ from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.model import Check, Dataset, RecordError, Records
 from otel_pipeline.store.errors import StoreBusyError, StoreError
 from otel_pipeline.store.store import RETENTION_NS, Store
-from tests.kpi.events import NOW, SECOND, TRACE, deliveries, histories, run, seen, stage
+from tests.kpi.events import NOW, SECOND, TRACE, deliveries, histories, patient, run, seen, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def figures(store: Store, now: int = NOW) -> list[Figure]:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(patient, max_examples=40)
 def test_any_arrival_gives_what_the_engine_gives_in_memory(data: st.DataObject) -> None:
     """Order, repeats, deaths within a transaction and before the acknowledgement: the same figures in both hosts."""
     history = data.draw(histories)
