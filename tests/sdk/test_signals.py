@@ -23,6 +23,8 @@ PROGRAM = """
     import signal, sys, time
     import otel_pipeline as op
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # nohup has one ignored, which is inherited
     {before}
     op.setup("orders", script_run=False, handle_signals={handled}, exit_timeout=0)
     with op.pipeline("orders_etl"), op.stage("load"):
