@@ -163,7 +163,7 @@ def _alone(folder: Path, wait_s: float) -> Iterator[bool]:
 def _open_runs_of_the_dead(folder: Path) -> list[tuple[Path, list[Run]]]:
     """Their files, and the runs in them as they ended; not those whose parent lives, which makes the runs' spans."""
     return [
-        (path, [lost._told(run) or lost._lost(run) for run in runs])
+        (path, [lost.ending(run) for run in runs])
         for path, runs in dead(folder)
-        if not any(lost._is_held(run) for run in runs)
+        if not any(lost.is_held(run) for run in runs)
     ]

@@ -58,12 +58,12 @@ def close_lost(
     """
     folder, count = queue.settings.folder, 0
     for path, runs in dead(folder, closed):
-        if any(run.span_id not in closed and _is_held(run) for run in runs):
+        if any(run.span_id not in closed and is_held(run) for run in runs):
             continue
         for run in runs:
             if run.span_id in closed or _is_stored(folder, run.span_id):
                 continue  # it died between the run's end and saying so
-            closed_as = _told(run) or _lost(run)
+            closed_as = ending(run)
             _emit(queue, run, closed_as)
             if ended is not None:
                 ended(closed_as)
@@ -72,7 +72,7 @@ def close_lost(
     return count
 
 
-def _is_held(run: OpenRun) -> bool:
+def is_held(run: OpenRun) -> bool:
     """Whether the parent lives that makes the run's span."""
     try:
         fd = os.open(run.held_by or "", os.O_RDWR)
@@ -82,6 +82,11 @@ def _is_held(run: OpenRun) -> bool:
         return not lock.try_lock(fd)
     finally:
         os.close(fd)
+
+
+def ending(run: OpenRun) -> Run:
+    """The run of a dead process as it ended: as was told to its parent, else lost."""
+    return _told(run) or _lost(run)
 
 
 def _told(run: OpenRun) -> Run | None:
