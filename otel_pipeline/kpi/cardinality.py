@@ -18,6 +18,11 @@ OVERFLOW = "__overflow__"
 """Every label of the overflow series."""
 
 
+def overflow_of(series: Series) -> Series:
+    """Where the additions to ``series`` go when its KPI has too many."""
+    return Series(series.kpi, (OVERFLOW,) * len(series.labels))
+
+
 def bounded(
     sums: Mapping[Series, list[int]],
     exists: Callable[[Series], bool],
@@ -39,7 +44,7 @@ def bounded(
         if series.kpi in full and not exists(series):
             if sizes[series.kpi] >= most:
                 overflowed[series.kpi] += any(amounts)
-                series = Series(series.kpi, (OVERFLOW,) * len(series.labels))  # noqa: PLW2901 - the same amounts
+                series = overflow_of(series)  # noqa: PLW2901 - the same amounts
             else:
                 sizes[series.kpi] += 1
         before = kept.get(series, [0] * len(amounts))

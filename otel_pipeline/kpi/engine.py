@@ -11,7 +11,7 @@ rows and the updates one step: both happen, or neither.
 
 **Runs.** Of several attempts at a run (one run id) the last counts, whatever order they arrive in; what an earlier one
 has added is then taken back exactly and kept apart as superseded. A run that was closed as lost and ends after all is
-corrected in the same way.
+corrected in the same way. What was ever taken back is kept as well: a counter in Prometheus must not fall.
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ class Updates:
     """What to add. Everything in it is a sum or a maximum, so that updates can be applied in any order.
 
     ``sums``: by series, whole numbers to add: of a counter its value; of a histogram sum, count, and a number for each
-    bucket (not cumulative). ``checked``: by dataset and run, [passed, failed, when]: two to add, the latest to keep.
+    bucket (not cumulative). ``taken``: the same, of what ``sums`` takes back of earlier updates; a series in it is in
+    ``sums`` too. ``checked``: by dataset and run, [passed, failed, when]: two to add, the latest to keep.
     ``watermarks``: by dataset, the newest to keep, in nanoseconds since the epoch.
     ``counts``: what happened to the values: ``stages``, ``runs``, ``repeated``, ``corrected``, ``late``.
     """
 
     sums: dict[Series, list[int]] = field(default_factory=dict)
+    taken: dict[Series, list[int]] = field(default_factory=dict)
     checked: dict[Tally, list[int]] = field(default_factory=dict)
     watermarks: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -102,7 +104,7 @@ class Engine:
         and counted as late.
         """
         updates = Updates()
-        for value in values:
+        for value in sorted(values, key=_order):
             if (value.time if isinstance(value, RunSeen) else value.ended) < horizon:
                 updates.counts["late"] += 1
             elif isinstance(value, Stage):
@@ -119,7 +121,7 @@ class Engine:
             updates.counts["repeated"] += 1
             return
         updates.counts["stages"] += 1
-        self._add(facts_of_stage(stage), updates, 1)
+        self._add(facts_of_stage(stage), updates.sums)
         for check in stage.checks:
             if check.dataset is not None:
                 tally = updates.checked.setdefault(Tally(check.dataset, key), [0, 0, 0])
@@ -136,24 +138,26 @@ class Engine:
             return
         updates.counts["runs" if known is None else "corrected"] += 1
         if known is None and (last == 0 or run.attempt <= last):
-            self._add(facts_of_run(run, superseded=run.attempt < last), updates, 1)
+            self._add(facts_of_run(run, superseded=run.attempt < last), updates.sums)
         else:  # rare: what the others under this run id have added changes as well
-            before = list(ledger.ended_runs(key))
-            after = [other for other in before if other.span_id != run.span_id] + [run]
-            self._add(_facts_of_attempts(before), updates, -1)
-            self._add(_facts_of_attempts(after), updates, 1)
+            others = list(ledger.ended_runs(key))
+            before, after = Counter(_attempts(others)), Counter(_attempts(_replaced(others, run)))
+            gone = [(event, dict(fact)) for event, fact in (before - after).elements()]
+            self._add(gone, updates.sums, -1)
+            self._add(gone, updates.taken)
+            self._add(((event, dict(fact)) for event, fact in (after - before).elements()), updates.sums)
         ledger.put_run(key, run)
 
-    def _add(self, facts: Iterable[tuple[FactEvent, Fact]], updates: Updates, sign: int) -> None:
+    def _add(self, facts: Iterable[tuple[FactEvent, Fact]], sums: dict[Series, list[int]], sign: int = 1) -> None:
         for event, fact in facts:
             for kpi in self._rows.get(event, ()):
                 amounts = amounts_of(kpi, fact)
                 if amounts is None:
                     continue
                 for series in _beside(kpi, fact):
-                    updates.sums.setdefault(series, [0] * len(amounts))
-                sums = updates.sums.setdefault(series_of(kpi, fact), [0] * len(amounts))
-                sums[:] = [total + sign * amount for total, amount in zip(sums, amounts, strict=True)]
+                    sums.setdefault(series, [0] * len(amounts))
+                total = sums.setdefault(series_of(kpi, fact), [0] * len(amounts))
+                total[:] = [before + sign * amount for before, amount in zip(total, amounts, strict=True)]
 
 
 def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
@@ -184,6 +188,11 @@ def _beside(kpi: Kpi, fact: Fact) -> Iterator[Series]:
             yield series_of(kpi, {**fact, FIELDS[name]: result})
 
 
+def _order(value: Value) -> tuple[int, bool]:
+    """What stands comes before what it replaces, so that nothing has to be taken back within one batch."""
+    return (-value.attempt, value.result == "lost") if isinstance(value, Run) else (0, False)
+
+
 def _rank(run: Run) -> tuple[bool, int, str]:
     """Of two ends of one span the greater counts: what is known before what was guessed, then the later.
 
@@ -192,7 +201,13 @@ def _rank(run: Run) -> tuple[bool, int, str]:
     return run.result != "lost", run.ended, repr(run)
 
 
-def _facts_of_attempts(runs: Sequence[Run]) -> Iterator[tuple[FactEvent, Fact]]:
+def _replaced(runs: Sequence[Run], run: Run) -> list[Run]:
+    return [*(other for other in runs if other.span_id != run.span_id), run]
+
+
+def _attempts(runs: Sequence[Run]) -> Iterator[tuple[FactEvent, tuple[tuple[str, str | float | None], ...]]]:
+    """What all attempts say together, each fact as its items: comparable, so that what stays the same stays."""
     last = max((run.attempt for run in runs), default=0)
     for run in runs:
-        yield from facts_of_run(run, superseded=run.attempt < last)
+        for event, fact in facts_of_run(run, superseded=run.attempt < last):
+            yield event, tuple(fact.items())

@@ -70,6 +70,7 @@ class MemoryEngine:
         self._engine = Engine(catalogue)
         self.ledger = MemoryLedger()
         self._sums: dict[Series, list[int]] = {}
+        self._taken: dict[Series, list[int]] = {}
         self._checked: dict[Tally, list[int]] = {}
         self._watermarks: dict[str, int] = {}
 
@@ -103,12 +104,13 @@ class MemoryEngine:
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``."""
-        return State(dict(self._sums), self._pipelines(now), self._datasets())
+        return State(dict(self._sums), self._pipelines(now), self._datasets(), dict(self._taken))
 
     def _apply(self, updates: Updates) -> None:
-        for series, amounts in updates.sums.items():
-            known = self._sums.get(series, [0] * len(amounts))
-            self._sums[series] = [total + amount for total, amount in zip(known, amounts, strict=True)]
+        for sums, added in ((self._sums, updates.sums), (self._taken, updates.taken)):
+            for series, amounts in added.items():
+                known = sums.get(series, [0] * len(amounts))
+                sums[series] = [total + amount for total, amount in zip(known, amounts, strict=True)]
         for tally, (passed, failed, when) in updates.checked.items():
             before = self._checked.get(tally, [0, 0, 0])
             self._checked[tally] = [before[0] + passed, before[1] + failed, max(before[2], when)]

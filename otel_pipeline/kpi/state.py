@@ -4,11 +4,15 @@
 
     State ─┬─ sums ───────────────────────────┐
            └─ pipelines, datasets ─► gauges ──┴─► Figure, a series and its numbers
+
+**Two readings of a counter.** As it stands, a correction takes back what it corrects: what a person wants to see. A
+counter that Prometheus has seen must not fall, since it would take that for a restart and count everything again; so
+``rising`` figures keep what was taken back, and ``pipeline.run.superseded`` tells how many of them were retries.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_pipeline.kpi.engine import Series, series_of
@@ -49,11 +53,21 @@ class DatasetState:
 
 @dataclass(frozen=True)
 class State:
-    """All that a host knows."""
+    """All that a host knows. ``taken``: what corrections took back of ``sums``."""
 
     sums: Mapping[Series, Sequence[int]] = field(default_factory=dict)
     pipelines: Sequence[PipelineState] = ()
     datasets: Sequence[DatasetState] = ()
+    taken: Mapping[Series, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def rising(self) -> State:
+        """The same with counters that never fell."""
+        kept = {
+            series: [number + back for number, back in zip(self.sums[series], amounts, strict=True)]
+            for series, amounts in self.taken.items()
+        }
+        return replace(self, sums={**self.sums, **kept}, taken={})
 
 
 class Figure(NamedTuple):

@@ -11,7 +11,7 @@ from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store import sums
+from otel_pipeline.store import sums, tables
 from otel_pipeline.store.rows import details_of, run_from, stage_from
 from otel_pipeline.store.tables import checked, run_ids, runs, stages, watermarks
 
@@ -95,7 +95,8 @@ class Reader:
     def state(self, now: int) -> State:
         """All that is known, at ``now``."""
         pipelines = self.pipeline_states(self.pipelines(), now)
-        return State(sums.all_sums(self._connection), pipelines, self._datasets())
+        taken = sums.all_sums(self._connection, tables.taken)
+        return State(sums.all_sums(self._connection), pipelines, self._datasets(), taken)
 
     def pipeline_states(self, pipelines: Sequence[str], now: int) -> list[PipelineState]:
         """What rates and ages of these pipelines are made of."""

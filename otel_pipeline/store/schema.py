@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select
 
 from otel_pipeline.store.errors import StoreError
-from otel_pipeline.store.tables import meta, metadata
+from otel_pipeline.store.tables import exported, lease, meta, metadata, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
-VERSION = 1
+VERSION = 2
 
 
 def _from_0(connection: Connection) -> None:
-    # Version 0 is an empty database.
+    # Version 0 is an empty database, and this the only step that leads to the present version at once.
     metadata.create_all(connection)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {0: _from_0}
+def _from_1(connection: Connection) -> None:
+    for table in (taken, exported, lease):
+        table.create(connection)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {0: _from_0, 1: _from_1}
 """What makes the next version of each."""
 
 
@@ -43,7 +48,7 @@ def upgrade(
     found = version_of(connection)
     if found > to:
         raise StoreError(f"the store has schema {found}, want {to} or less: it is of a later version of otel_pipeline")
-    for version in range(found, to):
+    for version in range(found, to) if found else (0,):
         steps[version](connection)
     if found < to:
         connection.execute(meta.delete().where(meta.c.name == "schema"))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from otel_pipeline.kpi.cardinality import bounded
+from otel_pipeline.kpi.cardinality import bounded, overflow_of
 from otel_pipeline.kpi.engine import Series
-from otel_pipeline.store.tables import NUMBERS, checked, sums, watermarks
+from otel_pipeline.store.tables import NUMBERS, checked, sums, taken, watermarks
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from otel_pipeline.kpi.engine import Tally, Updates
 
@@ -28,16 +28,18 @@ def apply(connection: Connection, updates: Updates, now: int) -> Counter[str]:
     kept, overflowed = bounded(
         updates.sums, lambda series: _exists(connection, series), lambda kpi: _size(connection, kpi)
     )
-    _add_sums(connection, kept, now)
+    _add_sums(connection, sums, kept, now)
+    # Where a series went to the overflow, so did what is now taken back of it.
+    _add_sums(connection, taken, _moved(updates.taken, kept), now)
     _add_checked(connection, updates.checked)
     _raise_watermarks(connection, updates.watermarks)
     return overflowed
 
 
-def all_sums(connection: Connection) -> dict[Series, list[int]]:
+def all_sums(connection: Connection, table: Table = sums) -> dict[Series, list[int]]:
     """Every series and its numbers."""
     found: dict[Series, list[int]] = {}
-    for row in connection.execute(select(sums)).mappings():
+    for row in connection.execute(select(table)).mappings():
         found[Series(row["kpi"], tuple(json.loads(row["labels"])))] = [row[name] for name in NUMBERS[: row["width"]]]
     return found
 
@@ -51,9 +53,18 @@ def _size(connection: Connection, kpi: str) -> int:
     return int(connection.scalar(select(func.count()).where(sums.c.kpi == kpi)) or 0)
 
 
-def _add_sums(connection: Connection, amounts: Mapping[Series, list[int]], now: int) -> None:
-    statement = insert(sums)
-    added = {name: sums.c[name] + statement.excluded[name] for name in NUMBERS}
+def _moved(amounts: Mapping[Series, list[int]], kept: Mapping[Series, object]) -> dict[Series, list[int]]:
+    found: dict[Series, list[int]] = {}
+    for series, numbers in amounts.items():
+        place = series if series in kept else overflow_of(series)
+        before = found.get(place, [0] * len(numbers))
+        found[place] = [total + number for total, number in zip(before, numbers, strict=True)]
+    return found
+
+
+def _add_sums(connection: Connection, table: Table, amounts: Mapping[Series, list[int]], now: int) -> None:
+    statement = insert(table)
+    added = {name: table.c[name] + statement.excluded[name] for name in NUMBERS}
     statement = statement.on_conflict_do_update(index_elements=["kpi", "labels"], set_=added)
     rows = [
         {

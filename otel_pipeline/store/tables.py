@@ -77,19 +77,25 @@ stages = Table(
 )
 Index("stage_by_end", stages.c.ended)
 
-sums = Table(
-    "sum",
-    metadata,
-    Column("kpi", Text, nullable=False),
-    Column("labels", Text, nullable=False),  # a JSON list, in the order of the metric's attributes
-    Column("width", Integer, nullable=False),  # how many of the numbers it has
-    Column("created", BigInteger, nullable=False),
-    Column("value", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    *(Column(f"b{number}", BigInteger, nullable=False) for number in range(MOST_BUCKETS)),
-    PrimaryKeyConstraint("kpi", "labels"),
-    sqlite_with_rowid=False,
-)
+
+def _series(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("kpi", Text, nullable=False),
+        Column("labels", Text, nullable=False),  # a JSON list, in the order of the metric's attributes
+        Column("width", Integer, nullable=False),  # how many of the numbers it has
+        Column("created", BigInteger, nullable=False),
+        Column("value", BigInteger, nullable=False),
+        Column("count", BigInteger, nullable=False),
+        *(Column(f"b{number}", BigInteger, nullable=False) for number in range(MOST_BUCKETS)),
+        PrimaryKeyConstraint("kpi", "labels"),
+        sqlite_with_rowid=False,
+    )
+
+
+sums = _series("sum")
+taken = _series("taken")  # what corrections have taken back of the sums
 NUMBERS = ("value", "count", *(f"b{number}" for number in range(MOST_BUCKETS)))
 
 checked = Table(
@@ -107,4 +113,24 @@ Index("checked_by_end", checked.c.dataset, checked.c.ended, checked.c.run_id)
 
 watermarks = Table(
     "watermark", metadata, Column("dataset", Text, primary_key=True), Column("newest", BigInteger, nullable=False)
+)
+
+exported = Table(
+    "exported",
+    metadata,
+    Column("kpi", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("zero", BigInteger),  # when it was 0 for Prometheus; null for a series that is older than the first export
+    Column("delivered", Integer, nullable=False),  # 1 once that 0 has arrived
+    PrimaryKeyConstraint("kpi", "labels"),
+    sqlite_with_rowid=False,
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),  # the last moment that was exported
 )

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.memory import MemoryEngine
+from otel_pipeline.kpi.state import figures
 from otel_pipeline.model import Check, Dataset, Records, Run, Stage
+from otel_pipeline.semconv.catalogue import CATALOGUE
 from tests.kpi.events import NOW, SECOND, deliveries, histories, patient, run, seen, stage
 
 if TYPE_CHECKING:
@@ -192,3 +195,42 @@ def test_durations_on_a_bound_are_in_the_bucket_below_it() -> None:
     [duration] = [f for f in engine.figures(NOW) if f.kpi.name == "pipeline.run.duration" and f.numbers[1]]
     _, count, *buckets = duration.numbers
     assert (count, buckets[0], buckets[1], buckets[-1]) == (3, 1, 1, 1)
+
+
+@patient
+@given(st.data())
+def test_what_prometheus_sees_never_falls(data: st.DataObject) -> None:
+    """Whatever is corrected after the fact: a counter that fell would be taken for one that began again."""
+    history = data.draw(histories)
+    engine, before = MemoryEngine(), dict[tuple[str, tuple[str, ...]], tuple[float, ...]]()
+    for batch, _ in data.draw(deliveries(history)):
+        engine.consume(batch)
+        shown = figures(engine.state(NOW).rising, NOW, CATALOGUE)
+        now = {(f.kpi.name, f.labels): f.numbers for f in shown if not f.kpi.derived}
+        for series, numbers in before.items():
+            assert all(later >= earlier for earlier, later in zip(numbers, now[series], strict=True))
+        before = now
+
+
+def test_a_correction_is_not_taken_for_a_fall() -> None:
+    """A failed attempt that was shown stays for Prometheus, with its retry beside it; people see one success."""
+    engine = engine_of(run(result="failure", attempt=1, span=1, took=3))
+    engine.consume([run(result="success", attempt=2, span=2, took=5)])
+    state = engine.state(NOW)
+    ended = {labels[1]: numbers for (kpi, labels), numbers in state.sums.items() if kpi == "pipeline.run.ended"}
+    shown = {labels[1]: numbers for (kpi, labels), numbers in state.rising.sums.items() if kpi == "pipeline.run.ended"}
+    assert (ended["failure"], ended["success"]) == ([0], [1])
+    assert (shown["failure"], shown["success"]) == ([1], [1])
+    [duration] = [numbers for (kpi, labels), numbers in state.rising.sums.items()
+                  if (kpi, labels) == ("pipeline.run.duration", ("orders", "failure"))]  # fmt: skip
+    assert duration[:2] == [3 * SECOND, 1]
+
+
+def test_nothing_is_taken_back_within_a_batch() -> None:
+    """Attempts, and a run that was thought lost, whose ends arrive together in whatever order."""
+    lost, end = run("r2", result="lost", span=3), run("r2", span=3, took=9)
+    ends = [run(result="failure", attempt=1, span=1), run(result="success", attempt=2, span=2), lost, end]
+    for order in (ends, ends[::-1]):
+        state = engine_of(*order).state(NOW)
+        assert not any(any(numbers) for numbers in state.taken.values())
+        assert state.sums[Series("pipeline.run.ended", ("orders", "success"))] == [2]

@@ -57,6 +57,8 @@ def test_each_step_is_taken_once_in_order(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
     steps = {0: schema.STEPS[0], 1: lambda _: step(1), 2: lambda _: step(2)}
     with engine.begin() as connection:
+        schema.upgrade(connection, steps=steps, to=1)
+    with engine.begin() as connection:
         schema.upgrade(connection, steps=steps, to=3)
     with engine.begin() as connection:
         schema.upgrade(connection, steps=steps, to=3)
