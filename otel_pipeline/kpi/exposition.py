@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.catalogue import Kpi
 
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"
-_QUANTILES = (0.5, 0.95, 0.99)
+QUANTILES = (0.5, 0.95, 0.99)
 
 
 def series_of_name(name: Name, figures: Iterable[Figure]) -> dict[Labels, list[float]]:
@@ -67,7 +67,7 @@ def _buckets(name: Name, labels: dict[str, str], buckets: Sequence[float]) -> It
 
 
 def _quantiles(name: Name, labels: dict[str, str], buckets: Sequence[float]) -> Iterator[str]:
-    for share in _QUANTILES:
+    for share in QUANTILES:
         value = quantile_of_buckets(share, name.kpi.metric.buckets, buckets)
         yield f"{name.name}{label_text({**labels, 'quantile': str(share)})} {_number(value)}"
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store import sums, tables
+from otel_pipeline.store import exports, sums, tables
 from otel_pipeline.store.rows import details_of, run_from, stage_from
 from otel_pipeline.store.tables import checked, run_ids, runs, stages, watermarks
 
@@ -91,6 +92,13 @@ class Reader:
     def figures(self, now: int) -> list[Figure]:
         """Every series of the catalogue at ``now``."""
         return figures(self.state(now), now, self.catalogue)
+
+    def exported(self, moment: int) -> exports.Moment:
+        """What is exported at ``moment``: counters that never fall, of series whose beginning is registered."""
+        begun = exports.begun(self._connection)
+        every = figures(self.state(moment).rising, moment, self.catalogue)
+        shown = [f for f in every if f.kpi.derived or Series(f.kpi.name, f.labels) in begun]
+        return exports.Moment(moment, shown, begun)
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``."""

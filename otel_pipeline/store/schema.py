@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select
 
 from otel_pipeline.store.errors import StoreError
-from otel_pipeline.store.tables import exported, lease, meta, metadata, taken
+from otel_pipeline.store.tables import FORWARD, exported, lease, meta, metadata, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,11 +23,18 @@ VERSION = 2
 def _from_0(connection: Connection) -> None:
     # Version 0 is an empty database, and this the only step that leads to the present version at once.
     metadata.create_all(connection)
+    _add_lease(connection)
 
 
 def _from_1(connection: Connection) -> None:
     for table in (taken, exported, lease):
         table.create(connection)
+    _add_lease(connection)
+
+
+def _add_lease(connection: Connection) -> None:
+    # There from the start, so that it can be locked: two that find none would both make one.
+    connection.execute(lease.insert().values(name=FORWARD, holder="", until=0, last=0))
 
 
 STEPS: Mapping[int, Callable[[Connection], None]] = {0: _from_0, 1: _from_1}

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, delete, event, exists, select, tuple_
 from sqlalchemy.pool import NullPool
 
 from otel_pipeline.kpi.engine import Engine
-from otel_pipeline.store import schema, sums
+from otel_pipeline.store import exports, schema, sums
 from otel_pipeline.store.errors import StoreError, translated
 from otel_pipeline.store.ledger import SqlLedger
 from otel_pipeline.store.reading import Reader
@@ -24,12 +24,13 @@ from otel_pipeline.store.tables import checked, run_ids, runs, stages
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
 
     from otel_pipeline.kpi.values import Value
+    from otel_pipeline.semconv.catalogue import Kpi
 
 DAY_NS = 86_400 * 10**9
 RETENTION_NS = 400 * DAY_NS
@@ -55,6 +56,11 @@ class Store:
             event.listen(self._engine, "begin", _begin)
             self._prepare()
 
+    @property
+    def catalogue(self) -> Sequence[Kpi]:
+        """The KPIs that are counted."""
+        return self._counting.catalogue
+
     def write(self, values: Iterable[Value], *, now: int | None = None) -> Counter[str]:
         """Count ``values``, in one transaction; returns what happened to them (``kpi.engine.Updates.counts``).
 
@@ -73,6 +79,37 @@ class Store:
         """A reader, of one moment: what is written meanwhile is not seen."""
         with translated(self.path), self._engine.connect() as connection:
             yield Reader(connection, self._counting.catalogue)
+
+    def export(self, holder: str, *, interval_s: float, now: int | None = None) -> exports.Moment | None:
+        """The figures as counters that never fall, at a moment that is exported once; None while another exports.
+
+        ``holder`` names the process, ``interval_s`` is the time between its exports in seconds.
+        """
+        began, interval = time.monotonic(), round(interval_s * 1e9)
+        with translated(self.path), self._writing() as connection:
+            moment = exports.begin(connection, holder, self._clock(connection) if now is None else now, interval)
+        if moment is None:
+            return None
+        with self.reading() as reader:
+            found = reader.exported(moment)
+        late = time.monotonic() - began > interval_s * exports.LEASE_INTERVALS / 2
+        return None if late else found
+
+    def delivered(self, moment: exports.Moment) -> None:
+        """Note that what was exported at ``moment`` has arrived."""
+        if due := [series for series, begun in moment.begun.items() if begun.due]:
+            with translated(self.path), self._writing() as connection:
+                exports.deliver(connection, due)
+
+    def release(self, holder: str) -> None:
+        """Let another process export at once."""
+        with translated(self.path), self._writing() as connection:
+            exports.release(connection, holder)
+
+    def _clock(self, connection: Connection) -> int:
+        """Now, in nanoseconds since the epoch, by one clock for all who share the store."""
+        del connection
+        return time.time_ns()
 
     def forget(self, *, now: int | None = None, most: int = 20) -> int:
         """Remove what is older than the retention, in at most ``most`` small transactions; returns how many rows."""

@@ -126,6 +126,7 @@ exported = Table(
     sqlite_with_rowid=False,
 )
 
+FORWARD = "forward"
 lease = Table(
     "lease",
     metadata,

@@ -27,6 +27,7 @@ CREATE TABLE lease (
 	last BIGINT NOT NULL, 
 	PRIMARY KEY (name)
 );
+INSERT INTO "lease" VALUES('forward','',0,0);
 CREATE TABLE meta (
 	name TEXT NOT NULL, 
 	value TEXT NOT NULL, 
@@ -164,8 +165,8 @@ CREATE TABLE watermark (
 	PRIMARY KEY (dataset)
 );
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
-CREATE INDEX run_by_seen ON run (seen);
-CREATE INDEX run_by_result ON run (pipeline, result, ended, final);
 CREATE INDEX run_by_pipeline ON run (pipeline, started);
+CREATE INDEX run_by_result ON run (pipeline, result, ended, final);
+CREATE INDEX run_by_seen ON run (seen);
 CREATE INDEX stage_by_end ON stage (ended);
 COMMIT;

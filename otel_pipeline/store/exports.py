@@ -1,0 +1,109 @@
+"""What is exported when, and by whom: the rows that keep several processors from contradicting each other.
+
+::
+
+    begin ──one transaction──► lease: is it mine? ─► a moment that nobody has exported and nobody will again
+                               exported: series that are new, and when each was 0
+    read  ──a later one──────► the figures, unless the lease may have run out meanwhile
+    delivered ───────────────► those 0s have arrived
+
+**A new series begins at zero.** Prometheus's ``increase()`` does not see a first value. So a series that is new at a
+moment is exported as 0 one interval before it, and again with every export until one has arrived: it is the same 0 at
+the same time. Series that are older than the first export of this store are history and begin with what they have.
+
+**One at a time.** Whoever holds the lease exports; it runs out by itself, so one that died or hangs is followed by
+another. A moment is taken before the figures are read, and figures that were read so late that another may have
+exported since are thrown away. So what is sent at an earlier moment is never more than what is sent at a later one,
+even by a process that was stopped in between.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import and_, insert, select, update
+
+from otel_pipeline.kpi.engine import Series
+from otel_pipeline.store.tables import FORWARD, exported, lease, sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from otel_pipeline.kpi.state import Figure
+
+LEASE_INTERVALS = 3
+"""For how many intervals an export keeps others away."""
+_MS = 10**6
+
+
+class Begun(NamedTuple):
+    """When a series was 0 (nanoseconds since the epoch), and whether that 0 still has to arrive."""
+
+    zero: int
+    due: bool
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One export: ``time`` in nanoseconds since the epoch, a whole millisecond, unique in this store."""
+
+    time: int
+    figures: Sequence[Figure]
+    begun: Mapping[Series, Begun]
+    """Of the series that are stored; gauges, which are computed, have no beginning."""
+
+
+def begin(connection: Connection, holder: str, now: int, interval: int) -> int | None:
+    """Take a moment at ``now`` (nanoseconds since the epoch, of one clock for all who share the store).
+
+    None while another holds the lease. New series are given their zero, ``interval`` nanoseconds before the moment.
+    """
+    held = connection.execute(select(lease).where(lease.c.name == FORWARD).with_for_update()).mappings().one()
+    if held["holder"] != holder and held["until"] > now:
+        return None
+    moment: int = max(now // _MS, held["last"] // _MS + 1) * _MS
+    until = now + LEASE_INTERVALS * interval
+    connection.execute(update(lease).where(lease.c.name == FORWARD).values(holder=holder, until=until, last=moment))
+    _register(connection, zero=(moment - interval) if held["last"] else None)
+    return moment
+
+
+def release(connection: Connection, holder: str) -> None:
+    """Let another export at once; for one that is about to end."""
+    mine = and_(lease.c.name == FORWARD, lease.c.holder == holder)
+    connection.execute(update(lease).where(mine).values(until=0))
+
+
+def begun(connection: Connection) -> dict[Series, Begun]:
+    """How each registered series began."""
+    joined = select(exported, sums.c.created).join(
+        sums, and_(sums.c.kpi == exported.c.kpi, sums.c.labels == exported.c.labels)
+    )
+    return {
+        Series(row["kpi"], tuple(json.loads(row["labels"]))): Begun(
+            row["created"] if row["zero"] is None else row["zero"], not row["delivered"]
+        )
+        for row in connection.execute(joined).mappings()
+    }
+
+
+def deliver(connection: Connection, series: Iterable[Series]) -> None:
+    """Note that the zeros of ``series`` have arrived."""
+    for kpi, labels in sorted(series):
+        of_it = and_(exported.c.kpi == kpi, exported.c.labels == json.dumps(labels))
+        connection.execute(update(exported).where(of_it).values(delivered=1))
+
+
+def _register(connection: Connection, zero: int | None) -> None:
+    there = and_(exported.c.kpi == sums.c.kpi, exported.c.labels == sums.c.labels)
+    new = select(sums.c.kpi, sums.c.labels).outerjoin(exported, there).where(exported.c.kpi.is_(None))
+    rows = [
+        {"kpi": kpi, "labels": labels, "zero": zero, "delivered": int(zero is None)}
+        for kpi, labels in connection.execute(new.order_by(sums.c.kpi, sums.c.labels)).all()
+    ]
+    if rows:
+        connection.execute(insert(exported), rows)

@@ -1,0 +1,1 @@
+"""The KPI metrics on their way to Prometheus."""
