@@ -32,19 +32,34 @@ def test_mounted_files_exist_and_are_what_the_programs_read() -> None:
             assert any(flag.endswith(f"={target}") for flag in service["command"]), f"{name} does not read {target}"
 
 
-@pytest.mark.parametrize(("service", "file"), [("gateway", "gateway.yaml"), ("jaeger", "jaeger.yaml")])
-def test_environment_is_what_the_configuration_reads(service: str, file: str) -> None:
-    """A program is given every variable that its file reads, and none that nothing reads."""
+@pytest.mark.parametrize(
+    ("service", "files"), [("gateway", ("gateway.yaml", "processor.yaml")), ("jaeger", ("jaeger.yaml",))]
+)
+def test_environment_is_what_the_configuration_reads(service: str, files: tuple[str, ...]) -> None:
+    """A program is given every variable that its files read, and none that nothing reads."""
     of_the_runtime = {"GOMEMLIMIT"}
-    assert set(services()[service]["environment"]) - of_the_runtime == set(settings_read(CONFIGS / file))
+    read = {name for file in files for name in settings_read(CONFIGS / file)}
+    assert set(services()[service]["environment"]) - of_the_runtime == read
 
 
 def test_gateway_finds_each_store_where_it_listens() -> None:
     """The addresses that the gateway is given name services, at the ports on which these listen."""
     environment = services()["gateway"]["environment"]
-    for setting in ("GATEWAY_JAEGER", "GATEWAY_PROMETHEUS", "GATEWAY_VICTORIALOGS"):
+    for setting in ("GATEWAY_JAEGER", "GATEWAY_PROMETHEUS", "GATEWAY_VICTORIALOGS", "GATEWAY_PROCESSOR"):
         host, port = environment[setting].removeprefix("http://").split(":")
         assert port in listened(services()[host]), f"{setting} names port {port}, on which {host} does not listen"
+
+
+def test_the_processor_is_built_of_this_checkout_and_sends_to_the_gateway() -> None:
+    """Its Dockerfile copies what is there, and its KPI metrics go where the gateway listens for HTTP."""
+    processor = services()["processor"]
+    dockerfile = REPOSITORY / processor["build"]["dockerfile"]
+    copied = [line.split()[1:-1] for line in dockerfile.read_text().splitlines() if line.startswith("COPY")]
+    assert all((REPOSITORY / name).exists() for names in copied for name in names)
+    kept = (REPOSITORY / ".dockerignore").read_text()
+    assert all(f"!{name}" in kept for names in copied for name in names)
+    assert "--forward=http://gateway:4318" in processor["command"]
+    assert services()["gateway"]["environment"]["GATEWAY_OTLP_HTTP"].endswith(":4318")
 
 
 def test_ports_are_published_on_loopback_only() -> None:
@@ -72,7 +87,7 @@ def test_names_refer_to_something() -> None:
 def test_images_are_the_versions_that_the_tests_run() -> None:
     """Each image's tag is the release of the Go module that scripts/backends builds."""
     versions = pins()
-    images = {service["image"] for service in services().values()}
+    images = {service["image"] for service in services().values() if "build" not in service}
     assert images == {
         f"otel/opentelemetry-collector-contrib:{versions['ocb'].removeprefix('v')}",
         f"jaegertracing/jaeger:{jaeger_release(versions['jaeger'])}",
