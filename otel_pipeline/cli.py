@@ -134,6 +134,36 @@ def _history(arguments: argparse.Namespace) -> int:
         return 2
 
 
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--grpc", default="127.0.0.1:4317", metavar="HOST:PORT", help="OTLP over gRPC (%(default)s)")
+    parser.add_argument("--http", default="127.0.0.1:4318", metavar="HOST:PORT", help="over HTTP (%(default)s)")
+    parser.add_argument("--store", metavar="FILE", help="where runs and KPIs are kept (setting store)")
+    parser.add_argument("--forward", metavar="URL", help="where KPI metrics go, by OTLP (setting forward)")
+    parser.add_argument(
+        "--forward-interval", type=float, metavar="SECONDS", help="between their exports (setting forward_interval)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not say where it listens")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from otel_pipeline.errors import PipelineTelemetryError  # noqa: PLC0415 - each command loads what it needs
+
+    name = arguments.parser.prog
+    try:
+        from otel_pipeline.serve import serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (missing := (error.name or "").partition(".")[0]) not in ("grpc", "sqlalchemy", "starlette", "uvicorn"):
+            raise
+        sys.stderr.write(f"{name}: it needs {missing}: pip install 'otel-pipeline[server]'\n")
+        return 2
+    try:
+        settings = {name: getattr(arguments, name) for name in ("store", "forward", "forward_interval")}
+        return serve(grpc=arguments.grpc, http=arguments.http, quiet=arguments.quiet, **settings)
+    except (PipelineTelemetryError, OSError) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -155,6 +185,12 @@ COMMANDS = (
     Command("runs", "Show the last runs of each pipeline.", _runs_arguments, _history),
     Command("show", "Show one run, and how it differs from the last good one.", _show_arguments, _history),
     Command("stats", "Show the statistics of a KPI over a window of time.", _stats_arguments, _history),
+    Command(
+        "serve",
+        "Take OTLP from a Collector or from programs, keep runs and KPIs, and show them to Prometheus.",
+        _serve_arguments,
+        _serve,
+    ),
     Command("version", "Print the version.", _no_arguments, _version),
 )
 """The subcommands, in the order of the help."""

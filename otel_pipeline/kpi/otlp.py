@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
@@ -69,6 +70,18 @@ def read_traces(payload: bytes, *, now: int | None = None) -> Read:
 def read_logs(payload: bytes, *, now: int | None = None) -> Read:
     """The starts and heartbeats of runs in a serialized ``ExportLogsServiceRequest``; other records are foreign."""
     return events_in(_parsed(ExportLogsServiceRequest, payload), now=now)
+
+
+def read_metrics(payload: bytes, *, now: int | None = None) -> Read:
+    """The points in a serialized ``ExportMetricsServiceRequest``: all foreign, since no KPI comes from metrics yet."""
+    del now
+    read = Read()
+    for resource in _parsed(ExportMetricsServiceRequest, payload).resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                if (kind := metric.WhichOneof("data")) is not None:
+                    read.left_out["foreign"] += len(getattr(metric, kind).data_points)
+    return read
 
 
 def spans_in(request: Any, *, now: int | None = None) -> Read:

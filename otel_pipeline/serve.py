@@ -1,0 +1,246 @@
+"""`otel-pipeline serve`: the processor beside the Collector.
+
+::
+
+    OTLP ─► receive/ ─► ingest.py ─► store ◄─ jobs: drain of embedded queues, retention
+                                       │
+                                       └─► GET /metrics
+
+One event loop for both transports, one thread that commits, one thread for the jobs. It ends on SIGTERM and SIGINT: no
+new request is taken, what is in flight is committed and answered, and then it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from otel_pipeline import config
+from otel_pipeline.embedded import drain, embedded_folder
+from otel_pipeline.errors import SettingError
+from otel_pipeline.forward.forwarder import Forwarder
+from otel_pipeline.ingest import Ingest
+from otel_pipeline.jobs import Job, Jobs
+from otel_pipeline.kpi.exposition import as_prometheus
+from otel_pipeline.kpi.state import figures
+from otel_pipeline.receive import over_grpc, over_http
+from otel_pipeline.receive.bounds import InFlight, Limits
+from otel_pipeline.receive.counters import Counters
+from otel_pipeline.sdk.export import sender_settings
+from otel_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from otel_pipeline.config import Settings
+
+GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
+"""Where it listens by default: OTLP's ports, of this machine only."""
+GRACE_S = 5.0
+"""How long what is in flight may take when it ends."""
+_DRAIN_S, _FORGET_S = 1.0, 3600.0
+_MOST_CONNECTIONS = 1000
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; port 0 is any that is free."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parsed(cls, text: str, option: str) -> Address:
+        """From ``HOST:PORT``; IPv6 in brackets. Raises SettingError that quotes it.
+
+        >>> Address.parsed("[::1]:4317", "--grpc")
+        Address(host='::1', port=4317)
+        """
+        host, _, port = text.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        if not bare or not port.isdecimal() or int(port) > 65535 or (":" in bare) != (bare != host):
+            raise SettingError(f"{option} {text!r}: want HOST:PORT, such as {GRPC} or [::1]:4317")
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def bound(self, option: str) -> socket.socket:
+        """A socket that listens there. Raises SettingError."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family)
+        except OSError as error:
+            raise SettingError(f"{option} {self}: cannot listen there: {_reason(error)}") from None
+
+
+def serve(
+    *,
+    grpc: str = GRPC,
+    http: str = HTTP,
+    limits: Limits | None = None,
+    quiet: bool = False,
+    **arguments: str | float | None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status is 0. Raises SettingError and StoreError when it cannot begin.
+
+    ``arguments`` are settings: store, forward, forward_interval.
+    """
+    addresses = Address.parsed(grpc, "--grpc"), Address.parsed(http, "--http")
+    settings = config.load(arguments)
+    processor = Processor(settings, limits or Limits(), _say)
+    asyncio.run(_served(processor, *addresses, quiet=quiet))
+    return 0
+
+
+class Processor:
+    """All that serves, but for the addresses. Raises StoreError."""
+
+    def __init__(self, settings: Settings, limits: Limits, say: Callable[[str], None]) -> None:
+        self.store = Store(config.store_file(settings))
+        self.counters = Counters()
+        self.in_flight = InFlight(limits)
+        self.ingest = Ingest(self.store, self.counters, say)
+        self.forwarder = _forwarder(settings, self.store, say)
+        self.jobs = Jobs(self._jobs(settings), self.counters, say)
+
+    def _jobs(self, settings: Settings) -> Sequence[Job]:
+        folder = embedded_folder(settings)
+        # First: what is in the store before its first export is history.
+        forward = [Job("forward", settings.forward_interval, self.forwarder.export)] if self.forwarder else []
+        return (
+            *forward,
+            Job("drain", _DRAIN_S, lambda: drain(folder, self.store, wait_s=0)),
+            Job("retention", _FORGET_S, self.store.forget),
+        )
+
+    def close(self) -> None:
+        """End the jobs and export a last time, since another process may take over. Raises StoreError."""
+        self.jobs.stop(GRACE_S)
+        if self.forwarder is not None:
+            self.forwarder.close()
+
+    def application(self) -> Starlette:
+        """What is served over HTTP."""
+        return Starlette(
+            routes=[
+                *over_http.routes(self.ingest.handle, self.in_flight, self.counters),
+                Route("/metrics", self._metrics),
+                Route("/health/live", _alive),
+            ]
+        )
+
+    async def _metrics(self, _: Request) -> Response:
+        text = await asyncio.to_thread(self.metrics)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def metrics(self) -> str:
+        """Every KPI under all its names, and what the receivers count, as Prometheus's text.
+
+        Counters are those that never fall (``kpi.state``): Prometheus would take a fall for a restart.
+        """
+        now = time.time_ns()
+        with self.store.reading() as reader:
+            kpis = as_prometheus(reader.catalogue, figures(reader.state(now).rising, now, reader.catalogue))
+        return kpis + self.counters.as_prometheus()
+
+
+async def _alive(_: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def _served(processor: Processor, grpc: Address, http: Address, *, quiet: bool) -> None:
+    grpc_server = over_grpc.server(processor.ingest.handle, processor.in_flight, processor.counters)
+    grpc_port = _listen(grpc_server.add_insecure_port, grpc)
+    with http.bound("--http") as sock:
+        http_server = _HttpServer(processor.application())
+        stopping = asyncio.Event()
+        _on_signals(stopping.set)
+        committing = asyncio.create_task(processor.ingest.run())
+        processor.jobs.start()
+        await grpc_server.start()
+        serving = asyncio.create_task(http_server.serve([sock]))
+        if not quiet:
+            bound = Address(grpc.host, grpc_port), Address(http.host, sock.getsockname()[1])
+            _say(f"OTLP/gRPC at {bound[0]}, OTLP/HTTP and /metrics at http://{bound[1]}, store {processor.store.path}")
+        ended = asyncio.create_task(stopping.wait())
+        await asyncio.wait({ended, serving, committing}, return_when=asyncio.FIRST_COMPLETED)
+        http_server.should_exit = True
+        await asyncio.gather(grpc_server.stop(GRACE_S), serving)
+        processor.ingest.stop()
+        await committing
+        await asyncio.to_thread(processor.close)
+        ended.cancel()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn in a loop whose signals are not its own."""
+
+    def __init__(self, application: Starlette) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                limit_concurrency=_MOST_CONNECTIONS,
+                timeout_graceful_shutdown=round(GRACE_S),
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the whole processor, not this server alone."""
+        yield
+
+
+def _forwarder(settings: Settings, store: Store, say: Callable[[str], None]) -> Forwarder | None:
+    if settings.forward is None:
+        return None
+    sender = sender_settings(settings, config.otlp_variables())
+    sender = replace(sender, endpoint=settings.forward, endpoints={})
+    try:
+        return Forwarder(store, sender, interval_s=settings.forward_interval, say=say)
+    except (ImportError, ValueError) as error:
+        raise SettingError(f"--forward {settings.forward!r}: {error}") from None
+
+
+def _listen(add_port: Callable[[str], int], address: Address) -> int:
+    """The port that gRPC listens at. Raises SettingError with the system's words, which gRPC keeps to itself."""
+    address.bound("--grpc").close()
+    try:
+        return add_port(str(address))
+    except RuntimeError as error:
+        raise SettingError(f"--grpc {address}: cannot listen there: {error}") from None
+
+
+def _reason(error: OSError) -> str:
+    # asyncio and socket add to the system's words what we have said already; a name that is not found has no errno.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+
+
+def _on_signals(do: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises out of the loop
+            loop.add_signal_handler(number, do)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"otel-pipeline serve: {text}\n")

@@ -1,0 +1,1 @@
+"""The receivers and the group commit."""

@@ -1,0 +1,97 @@
+"""`otel-pipeline serve`, a real process: what real exporters send is counted, and it ends as it should."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+
+from otel_pipeline.errors import SettingError
+from otel_pipeline.serve import Address
+from tests.served import cli, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.served import Served
+
+
+def exporter_to(served: Served, how: str) -> SpanExporter:
+    """OpenTelemetry's own exporter."""
+    if how.startswith("grpc"):
+        import grpc
+
+        packing = grpc.Compression.Gzip if how.endswith("gzip") else None
+        return GrpcExporter(endpoint=served.grpc, insecure=True, compression=packing)
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    packing = Compression.Gzip if how.endswith("gzip") else Compression.NoCompression
+    return HttpExporter(endpoint=f"http://{served.http}/v1/traces", compression=packing)
+
+
+def send_run(exporter: SpanExporter, run_id: str) -> None:
+    """A run with one stage."""
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("otel_pipeline")
+    known = {"pipeline.name": "orders", "pipeline.run.id": run_id}
+    with tracer.start_as_current_span("run orders", attributes={**known, "pipeline.run.result": "success"}):
+        stage = {"pipeline.stage.name": "load", "pipeline.stage.result": "success", "pipeline.records.in": 7}
+        tracer.start_span("stage load", attributes={**known, **stage}).end()
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("how", ["grpc", "grpc gzip", "http", "http gzip"])
+def test_what_a_real_exporter_sends_is_seen_by_the_commands_and_by_prometheus(tmp_path: Path, how: str) -> None:
+    """Over both transports, packed or not; only after the answer, so at once."""
+    with serving(tmp_path) as served:
+        send_run(exporter_to(served, how), "r1")
+        [run] = json.loads(cli(tmp_path, "runs", "--json").stdout)
+        assert (run["pipeline"], run["run_id"], run["result"]) == ("orders", "r1", "success")
+        assert [(stage["name"], stage["records"]["in"]) for stage in run["stages"]] == [("load", 7)]
+        metrics = served.metrics()
+        assert metrics['pipeline_run_ended_total{pipeline_name="orders",pipeline_run_result="success"}'] == 1
+        assert metrics['otel_pipeline_receive_values_total{outcome="stages"}'] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_at_once_and_well_on_a_signal(tmp_path: Path, number: int) -> None:
+    """Exit status 0, one line said in its life."""
+    with serving(tmp_path) as served:
+        assert served.stop(number) == 0
+        assert len(served.said.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["4317", "here:", ":4317", "127.0.0.1:65536", "::1:4317", "[127.0.0.1]:1", "a:-1"])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    """The error quotes the option and what was given, and shows what is wanted."""
+    with pytest.raises(SettingError, match=re.escape(f"--grpc {text!r}: want HOST:PORT, such as 127.0.0.1:4317")):
+        Address.parsed(text, "--grpc")
+
+
+def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    """Of either transport; exit status 2. So is one that is none."""
+    with serving(tmp_path) as served:
+        for option, taken, other in (("--grpc", served.grpc, "--http"), ("--http", served.http, "--grpc")):
+            done = cli(tmp_path, "serve", option, taken, other, "127.0.0.1:0")
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+            assert f"{option} {taken}: cannot listen there: Address already in use" in done.stderr
+    done = cli(tmp_path, "serve", "--grpc", "4317")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_store_that_is_none_is_one_line(tmp_path: Path) -> None:
+    """Exit status 2."""
+    (tmp_path / "store.db").write_text("no database, but long enough to be taken for one" * 100)
+    done = cli(tmp_path, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "store.db" in done.stderr
