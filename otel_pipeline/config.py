@@ -27,6 +27,7 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
 EMBEDDED = "embedded"  # the folder in the queue's for what is kept on this machine
 DEFAULT_FILE = "otel-pipeline.yaml"
+_SHORTEST_INTERVAL = 0.1
 
 Origin = Literal["argument", "environment", "config file", "default"]
 
@@ -63,6 +64,13 @@ def _seconds(value: Any) -> float:
         if 0 <= number < float("inf"):
             return number
     raise ValueError("a number of seconds from 0 up")
+
+
+def _interval(value: Any) -> float:
+    number = _seconds(value)
+    if number < _SHORTEST_INTERVAL:
+        raise ValueError(f"a number of seconds from {_SHORTEST_INTERVAL} up")
+    return number
 
 
 def _whole(value: Any) -> int:
@@ -176,6 +184,20 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
     ),
     Setting(
+        "forward",
+        "URL",
+        None,
+        "Where `otel-pipeline serve` sends the KPI metrics, by OTLP (`protocol`); without one nowhere.",
+        _text,
+    ),
+    Setting(
+        "forward_interval",
+        "seconds",
+        15.0,
+        "How often it does. A new series is exported as 0 one interval before its first value.",
+        _interval,
+    ),
+    Setting(
         "summary",
         "auto, always, never",
         "auto",
@@ -210,6 +232,8 @@ class Settings:
     stage_span_limit: int = 1000
     queue_dir: str | None = None
     store: str | None = None
+    forward: str | None = None
+    forward_interval: float = 15.0
     summary: str = "auto"
     origins: tuple[tuple[str, Origin], ...] = ()
 
