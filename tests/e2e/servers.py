@@ -11,14 +11,16 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -47,7 +49,7 @@ class Program:
     """What has to be known to run one of the real servers.
 
     `arguments` and `environment` get the addresses by port name and the folder in which the server may write. `ready`
-    is the port and path that answer 200 once the server takes data.
+    is the port and path that answer 200 once the server takes data. Without a `folder` the binary is in `binaries()`.
     """
 
     binary: str
@@ -55,6 +57,7 @@ class Program:
     arguments: Callable[[Addresses, Path], Sequence[str]]
     ready: tuple[str, str]
     environment: Callable[[Addresses, Path], Mapping[str, str]] = lambda _addresses, _folder: {}
+    folder: Callable[[], Path] | None = None
 
 
 def compose_flags(service: str, *replaced: str) -> list[str]:
@@ -117,6 +120,25 @@ PROMETHEUS = Program(binary="prometheus", ports=("http",), arguments=_prometheus
 VICTORIALOGS = Program(
     binary="victoria-logs", ports=("http",), arguments=_victorialogs_arguments, ready=("http", "/health")
 )
+LOOP = replace(
+    GATEWAY,
+    arguments=lambda _addresses, _folder: [
+        f"--config={CONFIGS / 'gateway.yaml'}", f"--config={CONFIGS / 'processor.yaml'}"
+    ],
+)  # fmt: skip
+"""The gateway with the processor beside it; its address is GATEWAY_PROCESSOR."""
+PROCESSOR = Program(
+    binary="otel-pipeline",
+    ports=("grpc", "http"),
+    arguments=lambda addresses, _folder: ["serve", "--grpc", addresses["grpc"], "--http", addresses["http"]],
+    environment=lambda _addresses, folder: {
+        "OTEL_PIPELINE_STORE": str(folder / "store.db"),
+        "OTEL_PIPELINE_QUEUE_DIR": str(folder / "queue"),
+    },
+    ready=("http", "/health/live"),
+    folder=lambda: Path(sys.executable).parent,
+)
+"""`otel-pipeline serve` of this checkout; OTEL_PIPELINE_FORWARD is where its KPI metrics go."""
 PROGRAMS = (GATEWAY, JAEGER, PROMETHEUS, VICTORIALOGS)
 
 
@@ -234,7 +256,8 @@ class Server:
 
     def _start_once(self) -> Server:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [str(binaries() / self.program.binary), *self.program.arguments(self.addresses, self.folder)]
+        place = self.program.folder() if self.program.folder is not None else binaries()
+        command = [str(place / self.program.binary), *self.program.arguments(self.addresses, self.folder)]
         # Not the tests' whole environment: an OTEL_* of the developer's would reach the servers' own telemetry.
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         environment.update(self.program.environment(self.addresses, self.folder))
@@ -268,6 +291,16 @@ class Server:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def pause(self) -> None:
+        """Stop it where it is, as one that hangs: it keeps its connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> Server:
         """Stop, then start on the same addresses and folder."""
