@@ -22,7 +22,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -42,7 +41,7 @@ from otel_pipeline.sdk.export import sender_settings
 from otel_pipeline.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -54,7 +53,6 @@ GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 GRACE_S = 5.0
 """How long what is in flight may take when it ends."""
 _DRAIN_S, _FORGET_S = 1.0, 3600.0
-_MOST_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ async def _served(processor: Processor, grpc: Address, http: Address, *, quiet: 
     grpc_server = over_grpc.server(processor.ingest.handle, processor.in_flight, processor.counters)
     grpc_port = _listen(grpc_server.add_insecure_port, grpc)
     with http.bound("--http") as sock:
-        http_server = _HttpServer(processor.application())
+        http_server = over_http.HttpServer(processor.application(), grace_s=GRACE_S)
         stopping = asyncio.Event()
         _on_signals(stopping.set)
         committing = asyncio.create_task(processor.ingest.run())
@@ -186,28 +184,6 @@ async def _served(processor: Processor, grpc: Address, http: Address, *, quiet: 
         await committing
         await asyncio.to_thread(processor.close)
         ended.cancel()
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn in a loop whose signals are not its own."""
-
-    def __init__(self, application: Starlette) -> None:
-        super().__init__(
-            uvicorn.Config(
-                application,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                ws="none",
-                limit_concurrency=_MOST_CONNECTIONS,
-                timeout_graceful_shutdown=round(GRACE_S),
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals end the whole processor, not this server alone."""
-        yield
 
 
 def _forwarder(settings: Settings, store: Store, say: Callable[[str], None]) -> Forwarder | None:

@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from otel_pipeline.receive import counters as c
 from otel_pipeline.receive import otlp_json, responses
-from otel_pipeline.receive.answer import NotTakenError, Refused, RetryLater
+from otel_pipeline.receive.answer import NotTakenError, RetryLater
 from otel_pipeline.receive.bounds import GZIP, unpacked
 from otel_pipeline.receive.signals import SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Iterator
 
+    from starlette.applications import Starlette
     from starlette.requests import Request
 
     from otel_pipeline.receive.answer import Answer, Handle
-    from otel_pipeline.receive.bounds import Hold, InFlight
+    from otel_pipeline.receive.bounds import Hold, InFlight, Limits
     from otel_pipeline.receive.counters import Counters
     from otel_pipeline.receive.signals import Service
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A content type: how a request is read and a message is written."""
+    """A content type: how a message is written, and how a request becomes protobuf's where it is not."""
 
     media_type: str
-    read: Callable[[bytes, Service], Awaitable[bytes]]
     write: Callable[[Any], bytes]
-
-
-async def _as_it_is(body: bytes, service: Service) -> bytes:
-    del service
-    return body
-
-
-async def _from_json(body: bytes, service: Service) -> bytes:
-    # A large text takes a while, and others are waiting.
-    return await asyncio.to_thread(otlp_json.to_protobuf, body, service)
+    to_protobuf: Callable[[bytes, Service], bytes] | None = None
 
 
 _FORMS = {
     form.media_type: form
     for form in (
-        _Form("application/x-protobuf", _as_it_is, lambda message: bytes(message.SerializeToString())),
-        _Form("application/json", _from_json, otlp_json.from_protobuf),
+        _Form("application/x-protobuf", lambda message: bytes(message.SerializeToString())),
+        _Form("application/json", otlp_json.from_protobuf, otlp_json.to_protobuf),
     )
 }
 _ENCODINGS = {"": None, "identity": None, "gzip": GZIP}
@@ -60,20 +53,46 @@ _CLOSED = 499  # nobody reads it
 
 def routes(handle: Handle, in_flight: InFlight, counters: Counters) -> list[Route]:
     """The routes of the three signals, for an application of Starlette's."""
+    translating = asyncio.Lock()
     return [
-        Route(service.path, _Endpoint(service, handle, in_flight, counters).post, methods=["POST"])
+        Route(service.path, _Endpoint(service, handle, in_flight, counters, translating).post, methods=["POST"])
         for service in SERVICES
     ]
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn in a loop whose signals are not its own. At its end what is in flight has ``grace_s`` seconds."""
+
+    def __init__(self, application: Starlette, *, grace_s: float = 5.0, most_connections: int = 1000) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                limit_concurrency=most_connections,
+                timeout_graceful_shutdown=math.ceil(grace_s),
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the whole process, not this server alone."""
+        yield
 
 
 class _Endpoint:
     """One signal."""
 
-    def __init__(self, service: Service, handle: Handle, in_flight: InFlight, counters: Counters) -> None:
+    def __init__(
+        self, service: Service, handle: Handle, in_flight: InFlight, counters: Counters, translating: asyncio.Lock
+    ) -> None:
         self._service = service
         self._handle = handle
         self._in_flight = in_flight
         self._counters = counters
+        self._translating = translating
 
     async def post(self, request: Request) -> Response:
         """Take one request and answer it in its own encoding."""
@@ -84,37 +103,36 @@ class _Endpoint:
         if encoding not in _ENCODINGS:
             return self._unsupported(f"content encoding {encoding!r}: want gzip or identity")
         form = _FORMS[kind]
+        headers: dict[str, str] = {}
         with self._in_flight.hold() as hold:
             try:
                 answer = await self._answer(request, form, _ENCODINGS[encoding], hold)
             except NotTakenError as error:
                 answer = error.answer
+                headers["Connection"] = "close"
+                await _rest_discarded(request, self._in_flight.limits)
             except ClientDisconnect:
                 self._count("broken")
                 return Response(status_code=_CLOSED)
         self._count(responses.outcome(answer))
-        return self._response(answer, form)
+        if isinstance(answer, RetryLater):
+            headers["Retry-After"] = str(math.ceil(answer.seconds))
+        body = form.write(responses.message(self._service, answer))
+        return Response(body, responses.http_status(answer), headers, form.media_type)
 
     async def _answer(self, request: Request, form: _Form, packing: int | None, hold: Hold) -> Answer:
         try:
-            body = await asyncio.wait_for(_body(request, hold), self._in_flight.limits.read_s)
+            payload = await asyncio.wait_for(_body(request, hold), self._in_flight.limits.read_s)
         except asyncio.TimeoutError:
             raise NotTakenError(RetryLater("the request did not arrive in time")) from None
         if packing is not None:
-            body = unpacked(body, packing, hold)
-        self._counters.add(c.BYTES, self._service.signal, "http", amount=len(body))
-        return await self._handle(self._service.signal, await form.read(body, self._service))
-
-    def _response(self, answer: Answer, form: _Form) -> Response:
-        headers = {"Retry-After": str(math.ceil(answer.seconds))} if isinstance(answer, RetryLater) else {}
-        if isinstance(answer, Refused) and answer.too_large:
-            headers["Connection"] = "close"  # what is left of it is not read
-        return Response(
-            form.write(responses.message(self._service, answer)),
-            responses.http_status(answer),
-            headers,
-            form.media_type,
-        )
+            payload = unpacked(payload, packing, hold)
+        self._counters.add(c.BYTES, self._service.signal, "http", amount=len(payload))
+        if form.to_protobuf is not None:
+            # One at a time, since as objects a text takes many times its bytes; and others are served meanwhile.
+            async with self._translating:
+                payload = await asyncio.to_thread(form.to_protobuf, payload, self._service)
+        return await self._handle(self._service.signal, payload)
 
     def _unsupported(self, message: str) -> Response:
         self._count("unsupported")
@@ -133,3 +151,17 @@ async def _body(request: Request, hold: Hold) -> bytes:
         hold.grow(len(part))
         found += part
     return bytes(found)
+
+
+async def _rest_discarded(request: Request, limits: Limits) -> None:
+    """Read what is left of a body, within bounds: a client that still sends would not see its answer."""
+
+    async def discard() -> None:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > limits.request_bytes:
+                return
+
+    with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
+        await asyncio.wait_for(discard(), min(limits.read_s, 1.0))
