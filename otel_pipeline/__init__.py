@@ -13,7 +13,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from otel_pipeline.errors import AlreadySetUpError, PipelineTelemetryError, SettingError, UsageError
+from otel_pipeline.declaration import Expect, Slo
+from otel_pipeline.errors import AlreadySetUpError, ExpectationError, PipelineTelemetryError, SettingError, UsageError
 from otel_pipeline.instrument.decorate import pipeline, stage
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.instrument.stage import Stage, current_run, current_stage
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadySetUpError",
+    "Expect",
+    "ExpectationError",
     "Handle",
     "PipelineTelemetryError",
     "Run",
     "SettingError",
+    "Slo",
     "Stage",
     "UsageError",
     "__version__",

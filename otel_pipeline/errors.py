@@ -3,6 +3,7 @@
 ::
 
     PipelineTelemetryError          anything of ours, to catch all
+    ├── ExpectationError            an expectation, schedule or objective cannot be used (also a ValueError)
     ├── SettingError                a setting cannot be used (also a ValueError)
     │   └── AlreadySetUpError       setup() was called again with other settings
     └── UsageError                  a call that cannot mean anything (also a TypeError)
@@ -13,11 +14,15 @@ nothing of ours raises into it.
 
 from __future__ import annotations
 
-__all__ = ["AlreadySetUpError", "PipelineTelemetryError", "SettingError", "UsageError"]
+__all__ = ["AlreadySetUpError", "ExpectationError", "PipelineTelemetryError", "SettingError", "UsageError"]
 
 
 class PipelineTelemetryError(Exception):
     """The root of the tree."""
+
+
+class ExpectationError(PipelineTelemetryError, ValueError):
+    """Something that was declared of a pipeline cannot be used; quotes it and says what can."""
 
 
 class SettingError(PipelineTelemetryError, ValueError):

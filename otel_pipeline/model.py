@@ -117,6 +117,8 @@ class Run:
     signal: str | None = None
     cpu_time: float | None = None
     memory_peak: int | None = None
+    declared: str | None = None
+    """What its author expects of the pipeline, as text (``declaration.py``)."""
 
     @property
     def duration(self) -> float:

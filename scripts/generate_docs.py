@@ -50,6 +50,7 @@ class Group(NamedTuple):
 
 GROUPS = (
     Group("Runs", ("pipeline.name", "pipeline.run.", "process.")),
+    Group("Expectations", ("pipeline.declaration", "pipeline.expectation", "pipeline.slo.")),
     Group("Stages", ("pipeline.stage.",)),
     Group("Records", ("pipeline.records.", "pipeline.record.")),
     Group("Datasets and checks", ("pipeline.dataset.", "pipeline.check.")),

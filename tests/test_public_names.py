@@ -9,10 +9,13 @@ def test_public_names() -> None:
     """Adding or removing a public name is a decision, not an accident."""
     assert otel_pipeline.__all__ == [
         "AlreadySetUpError",
+        "Expect",
+        "ExpectationError",
         "Handle",
         "PipelineTelemetryError",
         "Run",
         "SettingError",
+        "Slo",
         "Stage",
         "UsageError",
         "__version__",

@@ -13,6 +13,7 @@ from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
+from otel_pipeline import declaration
 from otel_pipeline.errors import UsageError
 from otel_pipeline.instrument import lazy
 from otel_pipeline.instrument.context import FRAME_KEY, current
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry.util.types import AttributeValue
+
+    from otel_pipeline.declaration import Expect, Slo
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound="Run | Stage")
@@ -82,14 +85,20 @@ class _Pipeline(_Opens[Run]):
     _what = "pipeline"
 
     def __init__(
-        self, name: str | None, attributes: Mapping[str, AttributeValue] | None, run_id: str | None, attempt: int
+        self,
+        name: str | None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        run_id: str | None = None,
+        attempt: int = 1,
+        declared: str | None = None,
     ) -> None:
         super().__init__(name, attributes)
         self._run_id = text(run_id, "run_id")
         self._attempt = attempt
+        self._declared = declared
 
     def open(self, name: str) -> Run:
-        run = Run(name, self._attributes, id=self._run_id, attempt=self._attempt)
+        run = Run(name, self._attributes, id=self._run_id, attempt=self._attempt, declared=self._declared)
         run.claims = self._run_id or ""
         return run
 
@@ -221,6 +230,9 @@ def pipeline(
     attributes: Mapping[str, AttributeValue] | None = None,
     run_id: str | None = None,
     attempt: int = 1,
+    schedule: str | None = None,
+    expect: Expect | None = None,
+    slo: Slo | None = None,
 ) -> _Pipeline: ...
 def pipeline(
     name: Any = None,
@@ -228,24 +240,29 @@ def pipeline(
     attributes: Mapping[str, AttributeValue] | None = None,
     run_id: str | None = None,
     attempt: int = 1,
+    schedule: str | None = None,
+    expect: Expect | None = None,
+    slo: Slo | None = None,
 ) -> Any:
     """A run of a pipeline: around a function (also a coroutine or generator function), or as a context manager.
 
     ``name`` defaults to the function's. ``attributes`` go onto the run's span. ``run_id`` (default: a new UUIDv7) and
-    ``attempt`` (from 1) are for schedulers that retry.
+    ``attempt`` (from 1) are for schedulers that retry. ``schedule`` (five fields of a cron expression and a time zone),
+    ``expect`` and ``slo`` say what the pipeline should do; whoever keeps its runs reports what was not so
+    (docs/expectations.md).
 
-    >>> from otel_pipeline import pipeline
-    >>> @pipeline("orders_etl")
+    >>> from otel_pipeline import Expect, pipeline
+    >>> @pipeline("orders_etl", schedule="0 2 * * * Europe/Berlin", expect=Expect(duration="<30m", records=">=1000"))
     ... def main(day): ...
     >>> with pipeline("news_crawl") as run:
     ...     pass
 
-    Raises UsageError when it is used as neither.
+    Raises UsageError when it is used as neither, ExpectationError for what cannot be expected.
     """
     if _is_decorated(name):
-        return _Pipeline(None, None, None, 1)(name)
+        return _Pipeline(None)(name)
     _check_name("pipeline", name)
-    return _Pipeline(name, attributes, run_id, attempt)
+    return _Pipeline(name, attributes, run_id, attempt, declaration.text_of(schedule, expect, slo))
 
 
 @overload

@@ -37,6 +37,7 @@ class Run(Scope):
         "above",
         "attempt",
         "claims",
+        "declared",
         "id",
         "identity",
         "key",
@@ -56,6 +57,7 @@ class Run(Scope):
         *,
         id: str | None = None,
         attempt: int = 1,
+        declared: str | None = None,
         identity_: SpanContext | None = None,
         remote: bool = False,
     ) -> None:
@@ -63,6 +65,7 @@ class Run(Scope):
         self.id = id or identity.new_run_id()
         self.key = os.urandom(16).hex()  # of this object: a run id may be given by the user, twice at once
         self.attempt = whole(attempt, "attempt") or 1
+        self.declared = declared  # what is expected of the pipeline
         self.identity = identity_
         self.remote = remote
         self.taken = False  # a script's run: a pipeline has taken it over
@@ -121,6 +124,8 @@ class Run(Scope):
         # The user's come first: ours win over them, and OpenTelemetry drops the first when there are too many.
         attributes = {**(self.attributes or {}), a.PIPELINE_NAME: self.name, a.RUN_ID: self.id}
         attributes[a.RUN_ATTEMPT] = self.attempt
+        if self.declared is not None:
+            attributes[a.DECLARATION] = self.declared
         if self.parent_id is not None:
             attributes[a.RUN_PARENT_ID] = self.parent_id
         tracer = registry.tracer()

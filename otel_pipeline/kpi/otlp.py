@@ -156,7 +156,8 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
         read.left_out["attributes"] += 1
         return None
     stages = attributes.get(a.RUN_STAGES_OPEN)
-    return RunSeen(*ids, run_id, pipeline, time, record.event_name == events.RUN_STARTED, stages)
+    told = attributes.get(a.RUN_HEARTBEAT_INTERVAL), attributes.get(a.DECLARATION)
+    return RunSeen(*ids, run_id, pipeline, time, record.event_name == events.RUN_STARTED, stages, *told)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def run_of(span: EndedSpan) -> Run | None:
         signal=attributes.get(a.RUN_SIGNAL),
         cpu_time=_number(attributes.get(a.RUN_CPU_TIME)),
         memory_peak=attributes.get(a.RUN_MEMORY_PEAK),
+        declared=attributes.get(a.DECLARATION),
     )
 
 

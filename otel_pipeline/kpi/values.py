@@ -12,7 +12,8 @@ from otel_pipeline.model import Run, Stage
 class RunSeen:
     """A run has started or was alive at ``time`` (nanoseconds since the epoch); ``span_id`` is that of its run span.
 
-    ``open_stages`` is None where the event does not tell.
+    ``open_stages`` is None where the event does not tell. ``interval``: how many seconds apart its signs of life are, 0
+    when there are none; ``declared``: what its author expects of the pipeline.
     """
 
     trace_id: str
@@ -22,6 +23,8 @@ class RunSeen:
     time: int
     starts: bool = False
     open_stages: tuple[str, ...] | None = None
+    interval: float | None = None
+    declared: str | None = None
 
 
 Value: TypeAlias = Run | Stage | RunSeen

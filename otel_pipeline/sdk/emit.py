@@ -38,6 +38,7 @@ _FIELDS = {
     a.PROCESS_EXIT_CODE: "exit_code",
     a.ERROR_TYPE: "error_type",
     a.ERROR_STAGE: "error_stage",
+    a.DECLARATION: "declared",
 }
 """Which field of the run each attribute is. What is unknown or empty is left out."""
 

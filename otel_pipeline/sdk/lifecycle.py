@@ -123,6 +123,9 @@ class Lifecycle:
             return
         stages = [stage for stage in list(run.stages.values()) if not stage.ended]
         attributes: dict[str, Any] = {a.LOG_RECORD_UID: uid, a.PIPELINE_NAME: run.name, a.RUN_ID: run.id}
+        attributes[a.RUN_HEARTBEAT_INTERVAL] = float(self._interval)
+        if run.declared is not None:
+            attributes[a.DECLARATION] = run.declared
         body: dict[str, Any] = {}
         if event == events.RUN_HEARTBEAT:
             attributes[a.RUN_STAGES_OPEN] = [stage.name for stage in stages]
@@ -171,6 +174,7 @@ def _ended(run: Run) -> model.Run:
         error_stage=results.known_origin(error, context.trace_id) if failed and error else None,
         skip_reason=run.skip_reason,
         not_started=tuple(sorted(set(run.not_started.values()))),
+        declared=run.declared,
     )
 
 

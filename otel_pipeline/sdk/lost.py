@@ -108,6 +108,7 @@ def _lost(run: OpenRun) -> Run:
         attempt=run.attempt,
         error_message=f"its process died without a word{inside}",
         open_stages=run.stages,
+        declared=run.declared,
     )
 
 

@@ -60,6 +60,7 @@ class OpenRun:
     seen: int
     stages: tuple[str, ...]
     resource: Mapping[str, Any]
+    declared: str | None = None
     held_by: str | None = None
     """The file that is locked while another process lives that makes the run's span."""
 
@@ -96,6 +97,7 @@ class OpenRuns:
             "span_id": key,
             "parent_span_id": f"{parent.span_id:016x}" if parent is not None else None,
             "started": run.started or time.time_ns(),
+            "declared": run.declared,
             "held_by": held_by,
         }
         with self._lock, contextlib.suppress(OSError, ValueError):

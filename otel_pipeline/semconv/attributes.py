@@ -22,6 +22,11 @@ RUN_RESULTS = ("success", "failure", "timeout", "cancellation", "skip", "lost")
 STAGE_RESULTS = ("success", "failure", "aborted", "skip")
 STAGE_KINDS = ("extract", "transform", "validate", "filter", "expand", "aggregate", "join", "load")
 ONE_TO_ONE_KINDS = ("transform", "validate", "filter")
+EXPECTATIONS = (
+    "did_not_start", "late", "overdue", "too_fast", "too_slow", "too_few", "too_many", "too_often", "lost",
+)  # fmt: skip
+OBJECTIVES = ("availability", "latency", "errors", "freshness")
+SLO_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 
 
 def _row(
@@ -89,6 +94,27 @@ RUN_MEMORY_PEAK = _row(
 )
 PROCESS_EXIT_CODE = _row("process.exit.code", "int", "run span", "The command's exit status.", follows=_PROCESS)
 PROCESS_COMMAND = _row("process.command", "string", "run span", "The program that the run executes.", follows=_PROCESS)
+
+RUN_HEARTBEAT_INTERVAL = _row(
+    "pipeline.run.heartbeat.interval",
+    "double",
+    "log event",
+    "How often the run says that it is alive; 0: not at all, so that its silence means nothing.",
+    unit="s",
+)
+
+# What is expected of a pipeline.
+DECLARATION = _row(
+    "pipeline.declaration",
+    "string",
+    ("run span", "log event"),
+    "What was declared of the pipeline: schedule, expectations, objectives; JSON, at most 2000 characters.",
+)
+EXPECTATION = _row("pipeline.expectation", "string", "metric", "What was not as expected.", values=EXPECTATIONS)
+SLO_NAME = _row("pipeline.slo.name", "string", "metric", "Which objective.", values=OBJECTIVES)
+SLO_WINDOW = _row(
+    "pipeline.slo.window", "string", "metric", "The time over which a burn rate is computed.", values=SLO_WINDOWS
+)
 
 # What a stage is.
 STAGE_NAME = _row("pipeline.stage.name", "string", ("stage span", "metric"), "The stage's name.", follows=_CICD)

@@ -52,14 +52,21 @@ RUN_STARTED = _row(
         "pipeline.run.started",
         "log record",
         "A run started. Makes it visible before its span arrives, which is at its end.",
-        (a.LOG_RECORD_UID, a.PIPELINE_NAME, a.RUN_ID),
+        (a.LOG_RECORD_UID, a.PIPELINE_NAME, a.RUN_ID, a.RUN_HEARTBEAT_INTERVAL, a.DECLARATION),
     )
 )
 RUN_HEARTBEAT = _row(
     Event(
         "pipeline.run.heartbeat",
         "log record",
-        "A run is alive: every 15 s, with its open stages.",
-        (a.LOG_RECORD_UID, a.PIPELINE_NAME, a.RUN_ID, a.RUN_STAGES_OPEN),
+        "A run is alive: every 15 s unless set otherwise, with its open stages.",
+        (
+            a.LOG_RECORD_UID,
+            a.PIPELINE_NAME,
+            a.RUN_ID,
+            a.RUN_HEARTBEAT_INTERVAL,
+            a.DECLARATION,
+            a.RUN_STAGES_OPEN,
+        ),
     )
 )

@@ -41,7 +41,7 @@ def run_row(key: int, run: Run, *, final: bool) -> dict[str, Any]:
 
 def seen_row(key: int, seen: RunSeen) -> dict[str, Any]:
     """The row of a run that has not ended."""
-    open_stages = {"open_stages": seen.open_stages} if seen.open_stages else {}
+    told = _known({"open_stages": seen.open_stages, "interval": seen.interval, "declared": seen.declared})
     return {
         "run": key,
         "span_id": bytes.fromhex(seen.span_id),
@@ -53,7 +53,7 @@ def seen_row(key: int, seen: RunSeen) -> dict[str, Any]:
         "ended": None,
         "seen": seen.time,
         "final": 0,
-        "details": _compact(open_stages),
+        "details": _compact(told),
     }
 
 
