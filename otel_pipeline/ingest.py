@@ -159,7 +159,7 @@ class _Commits:
         now = time.monotonic()
         if now - self._said.get(text, now - _SAID_EVERY_S) >= _SAID_EVERY_S:
             self._said = {text: now}
-            self._say(text)
+            self._say(" ".join(text.split()))
 
 
 def _read(signal: Signal, payload: bytes) -> tuple[Signal, otlp.Read | Refused]:

@@ -30,8 +30,8 @@ def to_protobuf(text: bytes, service: Service) -> bytes:
     try:
         json_format.ParseDict(_with_bytes_as_base64(_parsed(text)), message, ignore_unknown_fields=True)
         return bytes(message.SerializeToString())
-    except (json_format.ParseError, RecursionError) as error:
-        said = str(error)[:_MOST_SAID] or "it is nested too deeply"
+    except Exception as error:  # noqa: BLE001 - json_format lets errors of Python's own out, such as OverflowError
+        said = str(error)[:_MOST_SAID] or type(error).__name__
         raise NotTakenError(Refused(f"the body is no {service.request.__name__}: {said}")) from None
 
 

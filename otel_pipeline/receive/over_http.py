@@ -20,7 +20,7 @@ from otel_pipeline.receive.bounds import GZIP, unpacked
 from otel_pipeline.receive.signals import SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -69,6 +69,7 @@ class HttpServer(uvicorn.Server):
                 application,
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # not a line for each client that does not speak HTTP
                 access_log=False,
                 ws="none",
                 limit_concurrency=most_connections,
@@ -104,25 +105,26 @@ class _Endpoint:
             return self._unsupported(f"content encoding {encoding!r}: want gzip or identity")
         form = _FORMS[kind]
         headers: dict[str, str] = {}
+        body = _Body(request)
         with self._in_flight.hold() as hold:
             try:
-                answer = await self._answer(request, form, _ENCODINGS[encoding], hold)
+                answer = await self._answer(body, form, _ENCODINGS[encoding], hold)
             except NotTakenError as error:
                 answer = error.answer
-                headers["Connection"] = "close"
-                await _rest_discarded(request, self._in_flight.limits)
+                if not await body.discarded(self._in_flight.limits):
+                    headers["Connection"] = "close"
             except ClientDisconnect:
                 self._count("broken")
                 return Response(status_code=_CLOSED)
         self._count(responses.outcome(answer))
         if isinstance(answer, RetryLater):
             headers["Retry-After"] = str(math.ceil(answer.seconds))
-        body = form.write(responses.message(self._service, answer))
-        return Response(body, responses.http_status(answer), headers, form.media_type)
+        content = form.write(responses.message(self._service, answer))
+        return Response(content, responses.http_status(answer), headers, form.media_type)
 
-    async def _answer(self, request: Request, form: _Form, packing: int | None, hold: Hold) -> Answer:
+    async def _answer(self, body: _Body, form: _Form, packing: int | None, hold: Hold) -> Answer:
         try:
-            payload = await asyncio.wait_for(_body(request, hold), self._in_flight.limits.read_s)
+            payload = await asyncio.wait_for(body.whole(hold), self._in_flight.limits.read_s)
         except asyncio.TimeoutError:
             raise NotTakenError(RetryLater("the request did not arrive in time")) from None
         if packing is not None:
@@ -142,26 +144,42 @@ class _Endpoint:
         self._counters.add(c.REQUESTS, self._service.signal, "http", outcome)
 
 
-async def _body(request: Request, hold: Hold) -> bytes:
-    announced = request.headers.get("content-length", "")
-    hold.within(int(announced) if announced.isdecimal() else 0)
-    found = bytearray()
-    async for part in request.stream():
-        hold.within(len(found) + len(part))
-        hold.grow(len(part))
-        found += part
-    return bytes(found)
+class _Body:
+    """A request's body, as it arrives."""
 
+    def __init__(self, request: Request) -> None:
+        self._receive = request.receive
+        self._announced = request.headers.get("content-length", "")
+        self._ended = False
 
-async def _rest_discarded(request: Request, limits: Limits) -> None:
-    """Read what is left of a body, within bounds: a client that still sends would not see its answer."""
+    async def whole(self, hold: Hold) -> bytes:
+        """All of it. Raises NotTakenError where it is too much."""
+        hold.within(int(self._announced) if self._announced.isdecimal() else 0)
+        found = bytearray()
+        async for part in self._parts():
+            hold.within(len(found) + len(part))
+            hold.grow(len(part))
+            found += part
+        return bytes(found)
 
-    async def discard() -> None:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limits.request_bytes:
-                return
+    async def discarded(self, limits: Limits) -> bool:
+        """Read what is left, within bounds, since a client that still sends may not see its answer. Whether all is."""
 
-    with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
-        await asyncio.wait_for(discard(), min(limits.read_s, 1.0))
+        async def discard() -> None:
+            size = 0
+            async for part in self._parts():
+                size += len(part)
+                if size > limits.request_bytes:
+                    return
+
+        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
+            await asyncio.wait_for(discard(), min(limits.read_s, 1.0))
+        return self._ended
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        while not self._ended:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._ended = not message.get("more_body", False)
+            yield message.get("body", b"")
