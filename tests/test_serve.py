@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import re
 import signal
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +21,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from otel_pipeline.errors import SettingError
 from otel_pipeline.serve import Address
-from tests.served import cli, serving
+from tests.kpi.test_otlp import RUN, STAGE, request
+from tests.served import TIMEOUT, cli, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +101,80 @@ def test_a_store_that_is_none_is_one_line(tmp_path: Path) -> None:
     done = cli(tmp_path, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "store.db" in done.stderr
+
+
+def test_killed_in_the_middle_of_traffic_it_counts_everything_once(tmp_path: Path) -> None:
+    """SIGKILL again and again; clients send what was not acknowledged again, and every third request twice anyway."""
+    requests = [
+        request(
+            {"attributes": {**RUN, "pipeline.run.id": f"r{n}"}, "span_id": b"run-" + n.to_bytes(4, "big")},
+            {
+                "attributes": {
+                    **STAGE,
+                    "pipeline.run.id": f"r{n}",
+                    "pipeline.name": "orders",
+                    "pipeline.records.in": n,
+                },
+                "span_id": b"stag" + n.to_bytes(4, "big"),
+            },
+        )
+        for n in range(1, 601)
+    ]
+    traffic = _Traffic([*requests, *requests[::3]])
+    with ThreadPoolExecutor(6) as pool:
+        clients = [pool.submit(traffic.send) for _ in range(6)]
+        try:
+            for kill in range(5):
+                with serving(tmp_path) as served:
+                    traffic.address = served.http
+                    assert traffic.wait_for((kill + 1) * 100)
+                    served.process.kill()
+            with serving(tmp_path) as served:
+                traffic.address = served.http
+                for client in clients:
+                    client.result(TIMEOUT)
+                metrics = served.metrics()
+        finally:
+            traffic.stopping = True
+    assert metrics['pipeline_run_ended_total{pipeline_name="orders",pipeline_run_result="failure"}'] == 600
+    records = (
+        'pipeline_stage_records_total{pipeline_name="orders",pipeline_stage_name="load",pipeline_record_status="in"}'
+    )
+    assert metrics[records] == sum(range(1, 601))
+
+
+class _Traffic:
+    """Requests that several threads send until each is acknowledged."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        self.address = ""
+        self.stopping = False
+        self._requests = requests
+        self._acknowledged = 0
+        self._changed = threading.Condition()
+
+    def send(self) -> None:
+        """Send what is left, one after the other."""
+        while not self.stopping:
+            with self._changed:
+                if not self._requests:
+                    return
+                body = self._requests.pop()
+            while not self.stopping and not self._sent(body):
+                time.sleep(0.01)
+            with self._changed:
+                self._acknowledged += 1
+                self._changed.notify_all()
+
+    def wait_for(self, acknowledged: int) -> bool:
+        """Until so many are acknowledged."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._acknowledged >= acknowledged, TIMEOUT)
+
+    def _sent(self, body: bytes) -> bool:
+        try:
+            with contextlib.closing(http.client.HTTPConnection(self.address, timeout=10)) as connection:
+                connection.request("POST", "/v1/traces", body, {"content-type": "application/x-protobuf"})
+                return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False

@@ -134,7 +134,7 @@ def _span(span: Any, read: Read, limit: int) -> Value | None:
         *times,
         attributes=_attributes(span.attributes, read),
         events=[_SpanEvent(e.name, _attributes(e.attributes, read)) for e in span.events[:_MOST_ITEMS]],
-        description=span.status.message[:MOST_TEXT] or None,
+        description=span.status.message[:MOST_TEXT].replace("\0", "\ufffd") or None,
     )
     value = stage_of(ended) or run_of(ended)
     if value is None:
@@ -156,8 +156,17 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
         read.left_out["attributes"] += 1
         return None
     stages = attributes.get(a.RUN_STAGES_OPEN)
-    told = attributes.get(a.RUN_HEARTBEAT_INTERVAL), attributes.get(a.DECLARATION)
-    return RunSeen(*ids, run_id, pipeline, time, record.event_name == events.RUN_STARTED, stages, *told)
+    return RunSeen(
+        *ids,
+        run_id,
+        pipeline,
+        time,
+        starts=record.event_name == events.RUN_STARTED,
+        open_stages=stages,
+        interval=attributes.get(a.RUN_HEARTBEAT_INTERVAL),
+        declared=attributes.get(a.DECLARATION),
+        attempt=attributes.get(a.RUN_ATTEMPT) or 1,
+    )
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,10 @@ def _attributes(pairs: Iterable[Any], read: Read) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value.string_value[:MOST_TEXT] if value.WhichOneof("value") == "string_value" else None
+    if value.WhichOneof("value") != "string_value":
+        return None
+    # No text of PostgreSQL's holds a NUL, nor any of C's.
+    return value.string_value[:MOST_TEXT].replace("\0", "\ufffd")
 
 
 def _name(value: Any) -> str | None:

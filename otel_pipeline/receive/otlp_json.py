@@ -31,8 +31,7 @@ def to_protobuf(text: bytes, service: Service) -> bytes:
         json_format.ParseDict(_with_bytes_as_base64(_parsed(text)), message, ignore_unknown_fields=True)
         return bytes(message.SerializeToString())
     except Exception as error:  # noqa: BLE001 - json_format lets errors of Python's own out, such as OverflowError
-        said = str(error)[:_MOST_SAID] or type(error).__name__
-        raise NotTakenError(Refused(f"the body is no {service.request.__name__}: {said}")) from None
+        raise NotTakenError(Refused(f"the body is no {service.request.__name__}: {_said(error)}")) from None
 
 
 def from_protobuf(message: Any) -> bytes:
@@ -45,10 +44,15 @@ def _parsed(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotTakenError(Refused(f"the body is not JSON: {str(error)[:_MOST_SAID]}")) from None
+        raise NotTakenError(Refused(f"the body is not JSON: {_said(error)}")) from None
     if not isinstance(found, dict):
         raise NotTakenError(Refused(f"the body is not an OTLP request: want an object, got {type(found).__name__}"))
     return found
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, so that it can be sent: it may quote half a surrogate pair, which is no UTF-8."""
+    return str(error)[:_MOST_SAID].encode(errors="backslashreplace").decode() or type(error).__name__
 
 
 def _with_bytes_as_base64(value: Any) -> Any:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 GRPC = {service.signal: f"/{service.grpc}/Export" for service in SERVICES}
+REQUESTS = {service.signal: service.request for service in SERVICES}
 RESPONSES = {service.signal: service.response for service in SERVICES}
 
 

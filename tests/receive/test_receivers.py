@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_pipeline.receive import counters as c
@@ -28,11 +26,6 @@ if TYPE_CHECKING:
 
 SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
 BODY = request({"attributes": RUN})
-REQUESTS = {
-    "traces": ExportTraceServiceRequest,
-    "metrics": ExportMetricsServiceRequest,
-    "logs": ExportLogsServiceRequest,
-}
 REJECTED = {"traces": "rejected_spans", "metrics": "rejected_data_points", "logs": "rejected_log_records"}
 OK = grpc.StatusCode.OK
 

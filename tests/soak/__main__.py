@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from ..e2e.servers import missing_binaries
 from . import report
 from .ends import ends
+from .fuzz import fuzz
 from .kills import kills
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOAKS: dict[str, Callable[[Path], report.Section]] = {"ends": ends, "kills": kills}
+SOAKS: dict[str, Callable[[Path], report.Section]] = {"ends": ends, "fuzz": fuzz, "kills": kills}
 
 
 def main() -> int:
