@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_pipeline.semconv import catalogue
 from otel_pipeline.semconv.attributes import ATTRIBUTES
+from otel_pipeline.semconv.catalogue import METRICS
 from otel_pipeline.semconv.events import EVENTS
-from otel_pipeline.semconv.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,12 @@
-"""The process's own metrics about its runs (``semconv/metrics.py``): what each ended run and stage adds.
+"""The process's own metrics about its runs: the rows of the KPI catalogue, as far as one process can count them.
 
-A stage adds to seven of them, at ten microseconds each by the SDK. So counts are summed here and handed to the SDK's
-counters when it collects; only durations, which histograms need one by one, are handed over as they are.
+::
+
+    a run or stage ends ──append──► ended ──when the SDK collects──► facts ─► rows ─┬─ counters: summed, handed over
+                                                                                  └─ histograms: one by one
+
+The pipeline pays for an append; what is counted is what the processor beside a Collector counts (``kpi/facts.py`` and
+the catalogue), but for what needs more than one run: attempts, rates, ages.
 """
 
 from __future__ import annotations
@@ -15,8 +20,12 @@ from opentelemetry.metrics import Counter, Histogram, Observation
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.scope import SCOPE_NAME
+from otel_pipeline.kpi.engine import amounts_of, series_of
+from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
+from otel_pipeline.model import Run
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import metrics as m
+from otel_pipeline.semconv.catalogue import CATALOGUE
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
@@ -24,89 +33,88 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
-    from otel_pipeline.model import Run, Stage
+    from otel_pipeline.kpi.engine import Series
+    from otel_pipeline.model import Stage
+    from otel_pipeline.semconv.catalogue import FactEvent, Kpi
     from otel_pipeline.semconv.tables import Metric
 
 # Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
 _NOWHERE = Context()
-_MOST_SUMS = 2000  # label sets between two collections; then they are handed over at once
+_MOST_ENDED = 1000  # between two collections; then they are counted at once
 
 
 class RunMetrics:
     """The counters and histograms, on a meter of ``provider``."""
 
     def __init__(self, provider: MeterProvider) -> None:
-        meter = provider.get_meter(SCOPE_NAME, __version__)
-        self._instruments = {metric.name: _instrument(meter, metric) for metric in m.METRICS if metric != m.RUN_ACTIVE}
+        self._meter = provider.get_meter(SCOPE_NAME, __version__)
+        self._instruments: dict[str, Counter | Histogram] = {}
+        self._rows: dict[FactEvent, list[Kpi]] = {}
+        for kpi in CATALOGUE:
+            self._rows.setdefault(kpi.event, []).append(kpi)
+        self._ended: list[Run | Stage] = []
         self._lock = threading.RLock()  # re-entrant: a signal handler of the program's may end a stage in between
-        self._sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         active = m.RUN_ACTIVE
         # The SDK calls this before it collects, and so the counters are up to date in the same collection.
-        meter.create_observable_up_down_counter(active.name, [self._collected], active.unit, active.description)
+        self._meter.create_observable_up_down_counter(
+            active.name, [self._collected], active.unit, active.description
+        )  # fmt: skip
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def run_ended(self, run: Run) -> None:
-        """Count a run."""
-        labels = ((a.PIPELINE_NAME, run.pipeline), (a.RUN_RESULT, run.result))
-        with self._lock:
-            self._add(m.RUN_ENDED, labels, 1)
-        self._record(m.RUN_DURATION, labels, run.duration)
-
-    def stage_ended(self, stage: Stage) -> None:
-        """Count a stage and its records."""
-        pipeline = ((a.PIPELINE_NAME, stage.pipeline),) if stage.pipeline else ()
-        labels = (*pipeline, (a.STAGE_NAME, stage.name))
-        records = stage.records
-        with self._lock:
-            self._add(m.STAGE_SELF_TIME, labels, stage.self_time)
-            for status, count in (
-                ("in", records.in_),
-                ("out", records.out),
-                ("failed", records.failed),
-                ("dropped", records.dropped),
-                ("duplicate", records.duplicate),
-            ):
-                if count is not None:
-                    self._add(m.STAGE_RECORDS, (*labels, (a.RECORD_STATUS, status)), count)
-            for dataset in stage.datasets:
-                if dataset.records is not None:
-                    where = ((a.DATASET_NAME, dataset.name), (a.DATASET_OPERATION, dataset.operation))
-                    self._add(m.DATASET_RECORDS, (*pipeline, *where), dataset.records)
-        self._record(m.STAGE_DURATION, (*labels, (a.STAGE_RESULT, stage.result)), stage.duration)
-        if len(self._sums) > _MOST_SUMS:
-            self._hand_over()
+    def count(self, ended: Run | Stage) -> None:
+        """Count a run or stage, at the latest when the SDK collects."""
+        self._ended.append(ended)
+        if len(self._ended) >= _MOST_ENDED:
+            self._count_ended()
 
     def _after_fork(self) -> None:
         # What the parent has counted is the parent's.
         self._lock = threading.RLock()
-        self._sums = {}
-
-    def _add(self, metric: Metric, labels: tuple[tuple[str, str], ...], value: float) -> None:
-        key = (metric.name, labels)
-        self._sums[key] = self._sums.get(key, 0) + value
-
-    def _record(self, metric: Metric, labels: tuple[tuple[str, str], ...], value: float) -> None:
-        instrument = self._instruments[metric.name]
-        if isinstance(instrument, Histogram):
-            instrument.record(value, dict(labels), context=_NOWHERE)
+        self._ended = []
 
     def _collected(self, options: CallbackOptions) -> Iterator[Observation]:
         del options
-        self._hand_over()
+        self._count_ended()
         active: dict[str, int] = {}
         for run in registry.open_runs():
             active[run.name] = active.get(run.name, 0) + 1
         for name, number in active.items():
             yield Observation(number, {a.PIPELINE_NAME: name})
 
-    def _hand_over(self) -> None:
+    def _count_ended(self) -> None:
         with self._lock:
-            sums, self._sums = self._sums, {}
-        for (name, labels), value in sums.items():
-            instrument = self._instruments[name]
-            if isinstance(instrument, Counter):
-                instrument.add(value, dict(labels), context=_NOWHERE)
+            ended, self._ended = self._ended, []
+        sums: dict[Series, int] = {}
+        rows: dict[str, Kpi] = {}
+        for value in ended:
+            for event, fact in facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value):
+                for kpi in self._rows.get(event, ()):
+                    amounts = amounts_of(kpi, fact)
+                    if amounts is None:
+                        continue
+                    series = series_of(kpi, fact)
+                    if kpi.metric.instrument == "histogram":
+                        self._hand_over(kpi, series, amounts[0])
+                    else:
+                        rows[kpi.name], sums[series] = kpi, sums.get(series, 0) + amounts[0]
+        for series, total in sums.items():
+            self._hand_over(rows[series.kpi], series, total)
+
+    def _hand_over(self, kpi: Kpi, series: Series, amount: int) -> None:
+        value = amount if kpi.divisor == 1 else amount / kpi.divisor
+        labels = {key: text for key, text in zip(kpi.metric.attributes, series.labels, strict=True) if text}
+        instrument = self._instrument(kpi.metric)
+        if isinstance(instrument, Histogram):
+            instrument.record(value, labels, context=_NOWHERE)
+        else:
+            instrument.add(value, labels, context=_NOWHERE)
+
+    def _instrument(self, metric: Metric) -> Counter | Histogram:
+        """Made when first used: a metric without a value is none."""
+        if (found := self._instruments.get(metric.name)) is None:
+            found = self._instruments[metric.name] = _instrument(self._meter, metric)
+        return found
 
 
 def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:

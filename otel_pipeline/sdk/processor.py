@@ -89,11 +89,11 @@ class KpiSpanProcessor(SpanProcessor):
     def count(self, run: Run) -> None:
         """Count a run whose span another process did not come to make."""
         if self._metrics is not None:
-            self._metrics.run_ended(run)
+            self._metrics.count(run)
 
     def _stage_ended(self, stage: Stage) -> None:
         if self._metrics is not None:
-            self._metrics.stage_ended(stage)
+            self._metrics.count(stage)
         if self._handover is not None:
             self._handover.stage_ended(stage)
         if self._open_runs is not None:
@@ -109,7 +109,7 @@ class KpiSpanProcessor(SpanProcessor):
     def _run_ended(self, run: Run) -> None:
         stages = self._stages.pop(run.run_id, [])
         if self._metrics is not None:
-            self._metrics.run_ended(run)
+            self._metrics.count(run)
         if self.summarise is not None:
             self.summarise(run, stages)
 

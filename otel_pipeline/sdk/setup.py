@@ -174,7 +174,7 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
     handle._own, handle._sender = made.own, made.sender
     handle._handover = handover = script.continue_parent(config.environment(), settings)
     shown = to_be_shown(settings.summary, under_parent=handover is not None)
-    open_runs = lost.watch(made.queue, made.sender, made.traces.resource, made.run_metrics.run_ended)
+    open_runs = lost.watch(made.queue, made.sender, made.traces.resource, made.run_metrics.count)
     handle._processor = KpiSpanProcessor(made.run_metrics, handover, print_summary if shown else None, open_runs)
     made.traces.add_span_processor(handle._processor)
     handle._lifecycle = Lifecycle(made.logs, handover, settings.heartbeat_interval, open_runs)

@@ -212,14 +212,18 @@ DATASET_WATERMARK = _row(
     "span event",
     "Up to when the data is complete, ISO 8601; freshness counts from it.",
 )
-CHECK_NAME = _row("pipeline.check.name", "string", "span event", "The quality check's name.")
+CHECK_NAME = _row("pipeline.check.name", "string", ("span event", "metric"), "The quality check's name.")
 CHECK_KIND = _row("pipeline.check.kind", "string", "span event", "Its kind, such as schema or not_null.")
 CHECK_PASSED = _row("pipeline.check.passed", "int", "span event", "Records that passed.", unit="{record}")
 CHECK_FAILED = _row("pipeline.check.failed", "int", "span event", "Records that failed it.", unit="{record}")
 
 # Errors.
 ERROR_TYPE = _row(
-    "error.type", "string", _BOTH, "The exception's qualified name.", follows="OpenTelemetry error.type (stable)"
+    "error.type",
+    "string",
+    (*_BOTH, "metric"),
+    "The exception's qualified name.",
+    follows="OpenTelemetry error.type (stable)",
 )
 ERROR_STAGE = _row("pipeline.error.stage", "string", _BOTH, "The first stage that saw the exception.")
 EXCEPTION_TYPE = _row(

@@ -358,3 +358,7 @@ CATALOGUE: tuple[Kpi, ...] = (
     ),
 )
 """The rows, in the order of the docs."""
+
+_OF_ONE_RUN = ("run", "stage", "records", "dataset", "check", "error")
+METRICS: tuple[Metric, ...] = (*(kpi.metric for kpi in CATALOGUE if kpi.event in _OF_ONE_RUN), m.RUN_ACTIVE)
+"""Those that a process publishes about its own runs (sdk/metrics.py)."""

@@ -1,4 +1,4 @@
-"""The metrics that a process publishes about its own runs.
+"""The metrics that more than one room knows by name; the rest of the catalogue stands in catalogue.py alone.
 
 ``prometheus`` is the name that Prometheus's OTLP receiver stores (translation strategy UnderscoreEscapingWithSuffixes).
 """
@@ -70,14 +70,4 @@ RUN_ACTIVE = Metric(
     "Runs that are open.",
     (a.PIPELINE_NAME,),
     "pipeline_run_active",
-)
-
-METRICS: tuple[Metric, ...] = (
-    RUN_ENDED,
-    RUN_ACTIVE,
-    RUN_DURATION,
-    STAGE_DURATION,
-    STAGE_SELF_TIME,
-    STAGE_RECORDS,
-    DATASET_RECORDS,
 )

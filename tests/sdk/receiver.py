@@ -68,6 +68,8 @@ class Receiver:
     spans: list[Span] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+    """Every request as it came: its signal's name, and the message."""
     answers: int = 200
     silent: bool = False
     """Take requests and never answer them, until closed."""
@@ -99,6 +101,7 @@ class Receiver:
         """Decode one request."""
         with self._changed:
             _TAKE[path](self, body)
+            self.bodies.append((path.rpartition("/")[2], body))
             self._changed.notify_all()
 
     # --- questions ------------------------------------------------------------------------------------------------

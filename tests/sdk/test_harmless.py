@@ -79,7 +79,7 @@ def test_an_exporter_that_hangs_at_the_end_costs_the_exit_timeout(lab: Lab) -> N
 
 FAULTS = {
     "reading a span": "from otel_pipeline.sdk import processor; processor._read = bad; op.setup()",
-    "counting": "from otel_pipeline.sdk.metrics import RunMetrics; RunMetrics._add = bad; op.setup()",
+    "counting": "from otel_pipeline.sdk.metrics import RunMetrics; RunMetrics.count = bad; op.setup()",
     "printing": "from otel_pipeline.sdk import setup; setup.print_summary = bad; op.setup(summary='always')",
     "telling the parent": """
 from otel_pipeline.sdk.handover import Handover
