@@ -12,6 +12,13 @@ A count that nobody reported is ``None``: unknown is not zero.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WRITTEN = ("write", "insert", "update")
+"""What is done to a dataset when records are written to it."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +131,15 @@ class Run:
     def duration(self) -> float:
         """Seconds from start to end."""
         return (self.ended - self.started) / 1e9
+
+
+def records_of(stages: Iterable[Stage]) -> int | None:
+    """A run's records: those of the datasets that it wrote, else what came out of its last stage, or went into it."""
+    stages = list(stages)
+    written = [d.records for s in stages for d in s.datasets if d.operation in WRITTEN and d.records is not None]
+    if written:
+        return sum(written)
+    last = max((stage for stage in stages if stage.records), key=lambda s: (s.ended, s.span_id), default=None)
+    if last is None:
+        return None
+    return last.records.in_ if last.records.out is None else last.records.out

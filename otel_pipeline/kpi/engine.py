@@ -57,6 +57,7 @@ class Updates:
     ``sums`` too. ``checked``: by dataset and run, [passed, failed, when]: two to add, the latest to keep.
     ``watermarks``: by dataset, the newest to keep, in nanoseconds since the epoch.
     ``counts``: what happened to the values: ``stages``, ``runs``, ``repeated``, ``corrected``, ``late``.
+    ``changed``: the pipelines of which there is something new, but for signs of life.
     """
 
     sums: dict[Series, list[int]] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Updates:
     checked: dict[Tally, list[int]] = field(default_factory=dict)
     watermarks: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    changed: set[str] = field(default_factory=set)
 
 
 class Ledger(Protocol):
@@ -112,7 +114,18 @@ class Engine:
             elif isinstance(value, Run):
                 self._run(value, ledger, updates)
             else:
-                updates.counts["seen" if ledger.see_run(run_key(value), value) else "repeated"] += 1
+                new = ledger.see_run(run_key(value), value)
+                updates.counts["seen" if new else "repeated"] += 1
+                if new and value.starts:
+                    updates.changed.add(value.pipeline)
+        return updates
+
+    def count(self, facts: Iterable[tuple[FactEvent, Fact]], gone: Iterable[tuple[FactEvent, Fact]] = ()) -> Updates:
+        """Facts that a host finds out by itself, as updates, and what turned out untrue of earlier ones."""
+        updates, untrue = Updates(), list(gone)
+        self._add(facts, updates.sums)
+        self._add(untrue, updates.sums, -1)
+        self._add(untrue, updates.taken)
         return updates
 
     def _stage(self, stage: Stage, ledger: Ledger, updates: Updates) -> None:
@@ -121,6 +134,8 @@ class Engine:
             updates.counts["repeated"] += 1
             return
         updates.counts["stages"] += 1
+        if stage.pipeline is not None:
+            updates.changed.add(stage.pipeline)
         self._add(facts_of_stage(stage), updates.sums)
         for check in stage.checks:
             if check.dataset is not None:
@@ -137,6 +152,7 @@ class Engine:
             updates.counts["repeated"] += 1
             return
         updates.counts["runs" if known is None else "corrected"] += 1
+        updates.changed.add(run.pipeline)
         if known is None and (last == 0 or run.attempt <= last):
             self._add(facts_of_run(run, superseded=run.attempt < last), updates.sums)
         else:  # rare: what the others under this run id have added changes as well

@@ -36,10 +36,11 @@ success, or when the next due time is judged, which then speaks for both.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_pipeline.declaration import Bounds, Declaration, counts_of, duration_of, durations_of, effective, rate_of
@@ -47,10 +48,13 @@ from otel_pipeline.errors import ExpectationError
 from otel_pipeline.kpi import learned
 from otel_pipeline.kpi.schedule import last_due, next_due, zone_of
 from otel_pipeline.kpi.times import iso
+from otel_pipeline.model import records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import tzinfo
+
+    from otel_pipeline.model import Stage
 
 _SECOND = 10**9
 LOOK_BACK_NS = 40 * 86_400 * _SECOND
@@ -147,6 +151,22 @@ def judged(history: History, now: int) -> Judged:
     return _Court(history, now).verdict()
 
 
+def records_by_run(runs: Iterable[tuple[str, str, int]], stages: Iterable[tuple[str, Stage]]) -> dict[str, int | None]:
+    """The records of each run, by subject: from (what it shares with its stages, subject, start) and the stages.
+
+    Attempts may share run id and trace: a stage is of the last that began before it.
+    """
+    begun: dict[str, list[tuple[int, str]]] = {}
+    for shared, subject, started in runs:
+        insort(begun.setdefault(shared, []), (started, subject))
+    found: dict[str, list[Stage]] = {}
+    for shared, stage in stages:
+        if shared in begun:
+            place = bisect_right(begun[shared], (stage.started, "~"))
+            found.setdefault(begun[shared][max(place - 1, 0)][1], []).append(stage)
+    return {subject: records_of(each) for subject, each in found.items()}
+
+
 class _Segment(NamedTuple):
     """``schedule`` and the rest of ``declaration`` hold for due times in (``after``, ``until``]."""
 
@@ -235,7 +255,7 @@ class _Court:
             except ExpectationError as error:
                 self.faults.append(f"{self.history.pipeline}: {error}")
                 continue
-            for due, following in zip(due_times, [*due_times[1:], None], strict=True):
+            for due, following in zip_longest(due_times, due_times[1:]):
                 yield from self._due(due, following, segment.declaration)
 
     def _coming(self, schedule: str) -> list[int]:
@@ -271,7 +291,7 @@ class _Court:
     # --- a success in each time -------------------------------------------------------------------------------------
 
     def _successes(self) -> Iterator[Breach]:
-        for run, after in zip(self.done, [*self.done[1:], None], strict=True):
+        for run, after in zip_longest(self.done, self.done[1:]):
             end, every = _end(run)[0], self.holds(run).expect.every
             if every is None or end < self.since:
                 continue

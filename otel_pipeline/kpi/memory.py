@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from otel_pipeline.declaration import effective
+from otel_pipeline.kpi import slo
+from otel_pipeline.kpi.breaches import fact_of, settled
 from otel_pipeline.kpi.engine import Engine, Series, Tally, Updates
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
+from otel_pipeline.kpi.values import RunSeen, run_key
 from otel_pipeline.semconv.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from otel_pipeline.declaration import Objective, Slo
+    from otel_pipeline.kpi.breaches import Change, Noted
+    from otel_pipeline.kpi.expectations import History
     from otel_pipeline.kpi.state import Figure
-    from otel_pipeline.kpi.values import RunSeen, Value
+    from otel_pipeline.kpi.values import Value
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.semconv.catalogue import Kpi
 
@@ -73,6 +80,8 @@ class MemoryEngine:
         self._taken: dict[Series, list[int]] = {}
         self._checked: dict[Tally, list[int]] = {}
         self._watermarks: dict[str, int] = {}
+        self._file: dict[str, tuple[str | None, int]] = {}
+        self._noted: dict[tuple[str, str, str], Noted] = {}
 
     def consume(self, values: Iterable[Value], *, horizon: int = 0) -> Counter[str]:
         """Count ``values``, all or, when that raises, none; returns what happened to them."""
@@ -104,7 +113,56 @@ class MemoryEngine:
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``."""
-        return State(dict(self._sums), self._pipelines(now), self._datasets(), dict(self._taken))
+        still = Counter((pipeline, kind) for (pipeline, kind, _), noted in self._noted.items() if noted.is_open)
+        return State(dict(self._sums), self._pipelines(now), self._datasets(), dict(self._taken), still)
+
+    def tick(self, now: int, file: Mapping[str, str] | None = None) -> list[Change]:
+        """Look at ``now`` for what was not as expected; returns what has changed. Needs the extra ``server``.
+
+        ``file``: what a config file declares, by pipeline (``declaration.texts_of``); None leaves what was said before.
+        """
+        from otel_pipeline.kpi.expectations import judged  # noqa: PLC0415 - brings calendars
+
+        if file is not None:
+            for name in {*file, *self._file}:
+                if file.get(name) != self._file.get(name, (None, 0))[0]:
+                    self._file[name] = file.get(name), now
+        changes = [
+            change
+            for name in sorted(self._names() | {*self._file})
+            for change in settled(self.noted(name), judged(self._history(name), now), now)
+        ]
+        for change in changes:
+            breach = change.noted.breach
+            self._noted[breach.pipeline, breach.kind, breach.subject] = change.noted
+        new, gone = ([fact_of(c.noted.breach) for c in changes if c.counted == sign] for sign in (1, -1))
+        self._apply(self._engine.count(new, gone))
+        return changes
+
+    def noted(self, pipeline: str) -> list[Noted]:
+        """The breaches of a pipeline, those that were withdrawn too."""
+        return [self._noted[key] for key in sorted(self._noted) if key[0] == pipeline]
+
+    def _history(self, pipeline: str) -> History:
+        from otel_pipeline.kpi.expectations import LOADED, Attempt, History, records_by_run  # noqa: PLC0415 - as in tick
+
+        last = {key: self.ledger.last_attempt(key) for key in self.ledger.runs}
+        found = [
+            (key, run, Attempt(f"{run.trace_id}-{run.span_id}", run.run_id, run.started, run.ended, run.result,
+                               run.attempt == last[key], declared=run.declared))
+            for key, runs in self.ledger.runs.items() for run in runs.values() if run.pipeline == pipeline
+        ] + [
+            (key, seen, Attempt(f"{seen.trace_id}-{seen.span_id}", seen.run_id, started, declared=seen.declared))
+            for (key, span_id), (started, _, seen) in self.ledger.seen.items()
+            if seen.pipeline == pipeline and span_id not in self.ledger.runs.get(key, {})
+        ]  # fmt: skip
+        records = records_by_run(
+            ((f"{key} {run.trace_id}", attempt.subject, attempt.started) for key, run, attempt in found),
+            ((f"{key} {stage.trace_id}", stage) for (key, _), stage in self.ledger.stages.items()),
+        )
+        attempts = [replace(attempt, records=records.get(attempt.subject)) for _, _, attempt in found]
+        latest = sorted(attempts, key=lambda attempt: (attempt.started, attempt.subject))[-LOADED:]
+        return History(pipeline, latest, *self._file.get(pipeline, (None, None)))
 
     def _apply(self, updates: Updates) -> None:
         for sums, added in ((self._sums, updates.sums), (self._taken, updates.taken)):
@@ -118,16 +176,71 @@ class MemoryEngine:
             self._watermarks[dataset] = max(watermark, self._watermarks.get(dataset, watermark))
 
     def _pipelines(self, now: int) -> list[PipelineState]:
-        last = {key: self.ledger.last_attempt(key) for key in self.ledger.runs}
-        final = [run for key, runs in self.ledger.runs.items() for run in runs.values() if run.attempt == last[key]]
         active = Counter(
             seen.pipeline
             for (key, span_id), (_, time, seen) in self.ledger.seen.items()
             if span_id not in self.ledger.runs.get(key, {}) and now - time <= ALIVE_NS
         )
-        names = {run.pipeline for run in final} | {seen.pipeline for _, _, seen in self.ledger.seen.values()}
-        return [_pipeline(name, [run for run in final if run.pipeline == name], active[name], now)
-                for name in sorted(names)]  # fmt: skip
+        return [self._pipeline(name, active[name], now) for name in sorted(self._names())]
+
+    def _pipeline(self, name: str, active: int, now: int) -> PipelineState:
+        runs = self._last_attempts(name)
+        declared = self._slo(name)
+        window = declared.window_ns if declared is not None else WINDOW_NS
+        return PipelineState(
+            name,
+            active,
+            Counter(run.result for run in runs if run.ended > now - window),
+            max((run.ended for run in runs if run.result == "success"), default=None),
+            () if declared is None else self._tallied(name, declared, now),
+        )
+
+    def _tallied(self, name: str, declared: Slo, now: int) -> list[slo.Tallied]:
+        spans = slo.spans(declared, now).items()
+        return [
+            slo.Tallied(each, {span: self._tally(name, declared, each, when) for span, when in spans})
+            for each in declared.objectives
+        ]
+
+    def _tally(self, name: str, declared: Slo, objective: Objective, span: slo.Span) -> slo.Tally:
+        every = [run for runs in self.ledger.runs.values() for run in runs.values() if run.pipeline == name]
+        counted = every if declared.retries else self._last_attempts(name)
+        if objective.name == "freshness":
+            ends = sorted(run.ended for run in counted if run.result == slo.GOOD)
+            return slo.fresh(ends, objective.limit or 0, span)
+        if objective.name == "errors":
+            keys = {run_key(run) for run in every if span.after < run.ended <= span.until}
+            stages = [
+                stage.records for (key, _), stage in self.ledger.stages.items()
+                if key in keys and stage.pipeline == name and span.after < stage.ended <= span.until
+            ]  # fmt: skip
+            out, failed = sum(r.out or 0 for r in stages), sum(r.failed or 0 for r in stages)
+            return slo.Tally(out, out + failed)
+        ended = [run for run in counted if span.after < run.ended <= span.until]
+        good = [run for run in ended if run.result == slo.GOOD]
+        if objective.limit is not None:
+            return slo.Tally(sum(run.ended - run.started < objective.limit for run in good), len(good))
+        return slo.Tally(len(good), len(good) + sum(run.result in slo.BAD for run in ended))
+
+    def _slo(self, name: str) -> Slo | None:
+        known: list[Run | RunSeen] = [run for runs in self.ledger.runs.values() for run in runs.values()]
+        known += [replace(seen, time=first) for first, _, seen in self.ledger.seen.values()]
+        starts = [(run.time if isinstance(run, RunSeen) else run.started, run.declared) for run in known
+                  if run.pipeline == name]  # fmt: skip
+        declared = max(starts, key=lambda start: start[0], default=(0, None))[1]
+        return effective(declared, self._file.get(name, (None, 0))[0]).slo
+
+    def _last_attempts(self, name: str) -> list[Run]:
+        return [
+            run
+            for key, runs in self.ledger.runs.items()
+            for run in runs.values()
+            if run.pipeline == name and run.attempt == self.ledger.last_attempt(key)
+        ]
+
+    def _names(self) -> set[str]:
+        runs = {run.pipeline for runs in self.ledger.runs.values() for run in runs.values()}
+        return runs | {seen.pipeline for _, _, seen in self.ledger.seen.values()}
 
     def _datasets(self) -> list[DatasetState]:
         latest: dict[str, tuple[int, str, int, int]] = {}
@@ -141,12 +254,3 @@ class MemoryEngine:
 
 def _labels(figure: Figure) -> dict[str, str]:
     return dict(zip(figure.kpi.metric.attributes, figure.labels, strict=True))
-
-
-def _pipeline(name: str, runs: list[Run], active: int, now: int) -> PipelineState:
-    return PipelineState(
-        name,
-        active,
-        Counter(run.result for run in runs if run.ended > now - WINDOW_NS),
-        max((run.ended for run in runs if run.result == "success"), default=None),
-    )

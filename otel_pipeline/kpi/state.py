@@ -15,30 +15,36 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from otel_pipeline.kpi import slo
+from otel_pipeline.kpi.cardinality import OVERFLOW
 from otel_pipeline.kpi.engine import Series, series_of
+from otel_pipeline.semconv.catalogue import UNEXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from otel_pipeline.kpi.facts import Fact
+    from otel_pipeline.kpi.slo import Tallied
     from otel_pipeline.semconv.catalogue import FactEvent, Kpi
 
 WINDOW_NS = 30 * 86_400 * 10**9
-"""Over which runs rates are computed."""
+"""Over which runs rates are computed, where no SLO says otherwise."""
 ALIVE_NS = 60 * 10**9
 """A run without end is active while its last sign of life is younger: four heartbeats of 15 s."""
-
-_FAILED = ("failure", "timeout", "lost")
 
 
 @dataclass(frozen=True)
 class PipelineState:
-    """A pipeline: runs that are ``active``, runs of the window by result, and when the last success ended."""
+    """A pipeline: runs that are ``active``, runs of the window by result, and when the last success ended.
+
+    ``objectives``: what was counted for each of its SLO's.
+    """
 
     pipeline: str
     active: int = 0
     results: Mapping[str, int] = field(default_factory=dict)
     last_success: int | None = None
+    objectives: Sequence[Tallied] = ()
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,16 @@ class DatasetState:
 
 @dataclass(frozen=True)
 class State:
-    """All that a host knows. ``taken``: what corrections took back of ``sums``."""
+    """All that a host knows.
+
+    ``taken``: what corrections took back of ``sums``. ``open``: how many breaches are not over, by pipeline and kind.
+    """
 
     sums: Mapping[Series, Sequence[int]] = field(default_factory=dict)
     pipelines: Sequence[PipelineState] = ()
     datasets: Sequence[DatasetState] = ()
     taken: Mapping[Series, Sequence[int]] = field(default_factory=dict)
+    open: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def rising(self) -> State:
@@ -96,8 +106,8 @@ def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
 
 def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
     for pipeline in state.pipelines:
-        good = pipeline.results.get("success", 0)
-        bad = sum(pipeline.results.get(result, 0) for result in _FAILED)
+        good = pipeline.results.get(slo.GOOD, 0)
+        bad = sum(pipeline.results.get(result, 0) for result in slo.BAD)
         every = sum(pipeline.results.values())
         yield (
             "pipeline",
@@ -107,13 +117,21 @@ def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
                 "success_rate": good / (good + bad) if good + bad else None,
                 "error_rate": bad / every if every else None,
                 "last_success": pipeline.last_success,
+                "least_compliance": slo.least_compliance(pipeline.objectives),
             },
         )
+        yield from slo.facts_of(pipeline.pipeline, pipeline.objectives)
     for dataset in state.datasets:
         checked = dataset.passed + dataset.failed
         age = None if dataset.watermark is None else max(now - dataset.watermark, 0)
         quality = dataset.passed / checked if checked else None
         yield "freshness", {"dataset": dataset.dataset, "age": age, "quality": quality}
+    # Also those of which none is open: what was counted once has a gauge that falls to 0.
+    for kpi, labels in sorted(state.sums):
+        if kpi == UNEXPECTED.name and labels[0] != OVERFLOW:
+            pipeline_name, what = labels
+            number = state.open.get((pipeline_name, what), 0)
+            yield "expectation", {"pipeline": pipeline_name, "what": what, "open": number}
 
 
 def _in_units(value: float, kpi: Kpi) -> float:

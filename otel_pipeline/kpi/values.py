@@ -25,6 +25,7 @@ class RunSeen:
     open_stages: tuple[str, ...] | None = None
     interval: float | None = None
     declared: str | None = None
+    attempt: int = 1
 
 
 Value: TypeAlias = Run | Stage | RunSeen

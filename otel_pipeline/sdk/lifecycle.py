@@ -123,7 +123,7 @@ class Lifecycle:
             return
         stages = [stage for stage in list(run.stages.values()) if not stage.ended]
         attributes: dict[str, Any] = {a.LOG_RECORD_UID: uid, a.PIPELINE_NAME: run.name, a.RUN_ID: run.id}
-        attributes[a.RUN_HEARTBEAT_INTERVAL] = float(self._interval)
+        attributes |= {a.RUN_ATTEMPT: run.attempt, a.RUN_HEARTBEAT_INTERVAL: float(self._interval)}
         if run.declared is not None:
             attributes[a.DECLARATION] = run.declared
         body: dict[str, Any] = {}

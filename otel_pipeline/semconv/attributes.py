@@ -58,7 +58,11 @@ RUN_ID = _row(
     follows=_CICD,
 )
 RUN_ATTEMPT = _row(
-    "pipeline.run.attempt", "int", "run span", "1 for the first try, 2 for its first retry.", follows=_CICD
+    "pipeline.run.attempt",
+    "int",
+    ("run span", "log event"),
+    "1 for the first try, 2 for its first retry.",
+    follows=_CICD,
 )
 RUN_RESULT = _row(
     "pipeline.run.result", "string", ("run span", "metric"), "How the run ended.", follows=_CICD, values=RUN_RESULTS

@@ -23,8 +23,12 @@ from otel_pipeline.semconv.tables import Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FactEvent = Literal["run", "superseded", "stage", "records", "dataset", "check", "error", "pipeline", "freshness"]
-"""What feeds a KPI. ``pipeline`` and ``freshness`` are not events: such a row is computed anew when it is asked for."""
+FactEvent = Literal[
+    "run", "superseded", "stage", "records", "dataset", "check", "error", "breach",
+    "pipeline", "freshness", "expectation", "objective", "burn",
+]  # fmt: skip
+"""What feeds a KPI. Those of the second line are not events: such a row is computed anew when it is asked for."""
+_COMPUTED = ("pipeline", "freshness", "expectation", "objective", "burn")
 
 EVENTS: Mapping[FactEvent, str] = MappingProxyType(
     {
@@ -35,8 +39,12 @@ EVENTS: Mapping[FactEvent, str] = MappingProxyType(
         "dataset": "each dataset that an ended stage read or wrote",
         "check": "each quality check of an ended stage",
         "error": "an exception, where it was first seen: in a stage, or outside of stages",
-        "pipeline": "computed when asked for, from the runs of the last 30 days",
+        "breach": "an expectation that was not met; taken back when it turns out that it was",
+        "pipeline": "computed when asked for, from the runs of the last 30 days, or of the SLO's window",
         "freshness": "computed when asked for, from the datasets' newest watermarks and last checked runs",
+        "expectation": "computed when asked for, from the breaches that are not over",
+        "objective": "computed when asked for, from what ended in the SLO's window; no retries unless it says so",
+        "burn": "the same of shorter windows",
     }
 )
 
@@ -77,7 +85,7 @@ class Kpi:
     @property
     def derived(self) -> bool:
         """Computed when asked for; nothing is stored of it."""
-        return self.event in ("pipeline", "freshness")
+        return self.event in _COMPUTED
 
 
 FIELDS: Mapping[str, str] = MappingProxyType(
@@ -91,6 +99,9 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         a.DATASET_OPERATION: "operation",
         a.CHECK_NAME: "check",
         a.ERROR_TYPE: "error_type",
+        a.EXPECTATION: "what",
+        a.SLO_NAME: "objective",
+        a.SLO_WINDOW: "window",
     }
 )
 """From which field of a fact a label comes."""
@@ -113,6 +124,23 @@ _PIPELINE = (a.PIPELINE_NAME,)
 _STAGE = (a.PIPELINE_NAME, a.STAGE_NAME)
 _DATASET = (a.PIPELINE_NAME, a.DATASET_NAME, a.DATASET_OPERATION)
 _CHECK = (a.PIPELINE_NAME, a.DATASET_NAME, a.CHECK_NAME)
+_EXPECTATION = (a.PIPELINE_NAME, a.EXPECTATION)
+_OBJECTIVE = (a.PIPELINE_NAME, a.SLO_NAME)
+
+
+def _objective(name: str, value: str, description: str) -> Kpi:
+    prometheus = f"{name.replace('.', '_')}_ratio"
+    return Kpi(Metric(name, "gauge", "1", description, _OBJECTIVE, prometheus), "objective", value)
+
+
+UNEXPECTED = Metric(
+    "pipeline.run.unexpected",
+    "counter",
+    "{breach}",
+    "Expectations that were not met: due times, runs and successes that were not as declared.",
+    _EXPECTATION,
+    "pipeline_run_unexpected_total",
+)
 
 CATALOGUE: tuple[Kpi, ...] = (
     Kpi(
@@ -296,7 +324,7 @@ CATALOGUE: tuple[Kpi, ...] = (
             "pipeline.run.success_rate",
             "gauge",
             "1",
-            "success / (success + failure) of the runs of 30 days; timeouts and lost runs are failures.",
+            "success / (success + failure) of the runs of 30 days, or of the SLO's window.",
             _PIPELINE,
             "pipeline_run_success_rate_ratio",
         ),
@@ -308,7 +336,7 @@ CATALOGUE: tuple[Kpi, ...] = (
             "pipeline.run.error_rate",
             "gauge",
             "1",
-            "failure / all of the runs of 30 days.",
+            "failure / all of the runs of 30 days, or of the SLO's window; timeouts and lost runs are failures.",
             _PIPELINE,
             "pipeline_run_error_rate_ratio",
         ),
@@ -355,6 +383,61 @@ CATALOGUE: tuple[Kpi, ...] = (
         "freshness",
         "quality",
         aliases=(Alias("data_quality_score", (("table", a.DATASET_NAME),), "standards"),),
+    ),
+    Kpi(
+        UNEXPECTED,
+        "breach",
+        "one",
+        known=(a.EXPECTATION, a.EXPECTATIONS),
+    ),
+    Kpi(
+        Metric(
+            "pipeline.run.unexpected.open",
+            "gauge",
+            "{breach}",
+            "Those of them that are not over: late right now, too slow the last time.",
+            _EXPECTATION,
+            "pipeline_run_unexpected_open",
+        ),
+        "expectation",
+        "open",
+    ),
+    _objective("pipeline.slo.objective", "target", "The share that has to be good."),
+    _objective("pipeline.slo.compliance", "compliance", "The share that was good in the SLO's window."),
+    _objective(
+        "pipeline.slo.budget.remaining",
+        "budget",
+        "How much of the share that may be bad is left; below 0 when there was more.",
+    ),
+    _objective(
+        "pipeline.slo.trend",
+        "trend",
+        "Compliance in the second half of the window, less that in the first: above 0 it gets better.",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.slo.burn_rate",
+            "gauge",
+            "1",
+            "How many times faster than allowed the error budget was used up; 1 uses it up in the SLO's window.",
+            (*_OBJECTIVE, a.SLO_WINDOW),
+            "pipeline_slo_burn_rate_ratio",
+        ),
+        "burn",
+        "rate",
+    ),
+    Kpi(
+        Metric(
+            "pipeline.slo.compliance.least",
+            "gauge",
+            "1",
+            "The compliance of the objective that has used up most of its budget.",
+            _PIPELINE,
+            "pipeline_slo_compliance_least_ratio",
+        ),
+        "pipeline",
+        "least_compliance",
+        aliases=(Alias("sla_compliance_ratio", (("service", a.PIPELINE_NAME),), "standards"),),
     ),
 )
 """The rows, in the order of the docs."""

@@ -52,7 +52,14 @@ RUN_STARTED = _row(
         "pipeline.run.started",
         "log record",
         "A run started. Makes it visible before its span arrives, which is at its end.",
-        (a.LOG_RECORD_UID, a.PIPELINE_NAME, a.RUN_ID, a.RUN_HEARTBEAT_INTERVAL, a.DECLARATION),
+        (
+            a.LOG_RECORD_UID,
+            a.PIPELINE_NAME,
+            a.RUN_ID,
+            a.RUN_ATTEMPT,
+            a.RUN_HEARTBEAT_INTERVAL,
+            a.DECLARATION,
+        ),
     )
 )
 RUN_HEARTBEAT = _row(
@@ -64,6 +71,7 @@ RUN_HEARTBEAT = _row(
             a.LOG_RECORD_UID,
             a.PIPELINE_NAME,
             a.RUN_ID,
+            a.RUN_ATTEMPT,
             a.RUN_HEARTBEAT_INTERVAL,
             a.DECLARATION,
             a.RUN_STAGES_OPEN,

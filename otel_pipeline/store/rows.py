@@ -47,7 +47,7 @@ def seen_row(key: int, seen: RunSeen) -> dict[str, Any]:
         "span_id": bytes.fromhex(seen.span_id),
         "trace_id": bytes.fromhex(seen.trace_id),
         "pipeline": seen.pipeline,
-        "attempt": 1,
+        "attempt": seen.attempt,
         "result": None,
         "started": seen.time,
         "ended": None,

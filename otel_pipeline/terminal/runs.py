@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 from rich.console import Console
 from rich.text import Text
 
-from otel_pipeline.model import Run
+from otel_pipeline.model import Run, records_of
 from otel_pipeline.terminal.figures import ASCII, UNICODE, Signs, clean, count, duration, fit, percent, plural
 from otel_pipeline.terminal.printing import WIDEST
 from otel_pipeline.terminal.table import RESULT_STYLES, Column, lay, sign
@@ -33,7 +33,6 @@ _READABLE = 60
 """A message with fewer cells is not put beside the run, unless it is shorter."""
 _BAR = 12
 _ID = 13  # of a UUID version 7, the time to the millisecond
-_WRITTEN = ("write", "insert", "update")
 _FEW = 0.05
 """A change of less than this share is not worth a colour."""
 
@@ -215,17 +214,6 @@ def _bar(run: Run, longest: float, signs: Signs) -> Text:
 def _records(stages: Sequence[Stage], signs: Signs) -> Text:
     records = records_of(stages)
     return Text(signs.unknown, style="dim") if records is None else Text(count(records))
-
-
-def records_of(stages: Sequence[Stage]) -> int | None:
-    """A run's records: those of the datasets that it wrote, else what came out of its last stage, or went into it."""
-    written = [d.records for s in stages for d in s.datasets if d.operation in _WRITTEN and d.records is not None]
-    if written:
-        return sum(written)
-    last = max((stage for stage in stages if stage.records), key=lambda stage: stage.ended, default=None)
-    if last is None:
-        return None
-    return last.records.in_ if last.records.out is None else last.records.out
 
 
 def _why(run: Run, signs: Signs) -> Text:

@@ -1,0 +1,65 @@
+"""What changes when a verdict is compared with the breaches that are noted. Pure.
+
+::
+
+    Judged ──┐
+    Noted… ──┴─► settled ─► Change…: rows to keep, and by how much each moves the count
+
+A breach is counted when it is noted first, taken back when it is withdrawn, and counted again should it stand again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_pipeline.kpi.expectations import Breach, Judged
+    from otel_pipeline.kpi.facts import Fact
+    from otel_pipeline.semconv.catalogue import FactEvent
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A breach, when it was ``noted``, and when it was ``withdrawn`` since it turned out untrue."""
+
+    breach: Breach
+    noted: int
+    withdrawn: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it stands and is not over."""
+        return self.withdrawn is None and self.breach.resolved is None
+
+
+class Change(NamedTuple):
+    """A row as it should be, and what it adds to the count: 1, 0 or -1."""
+
+    noted: Noted
+    counted: int
+
+
+def settled(noted: Iterable[Noted], judged: Judged, now: int) -> list[Change]:
+    """What makes ``noted`` agree with ``judged``, by kind and subject. What was not looked at stays, but is over."""
+    standing = {(b.kind, b.subject): b for b in judged.breaches if b.about >= judged.since(b.kind)}
+    changes: list[Change] = []
+    for known in noted:
+        breach = standing.pop((known.breach.kind, known.breach.subject), None)
+        if breach is not None:
+            new = Noted(breach, known.noted)
+            changes += [Change(new, int(known.withdrawn is not None))] if new != known else []
+        elif known.breach.about >= judged.since(known.breach.kind):
+            changes += [Change(replace(known, withdrawn=now), -1)] if known.withdrawn is None else []
+        elif known.is_open:
+            over = replace(known.breach, resolved=max(judged.since(known.breach.kind), known.breach.since))
+            changes.append(Change(replace(known, breach=over), 0))
+    changes += [Change(Noted(breach, now), 1) for breach in standing.values()]
+    return sorted(changes, key=lambda change: (change.noted.breach.kind, change.noted.breach.subject))
+
+
+def fact_of(breach: Breach) -> tuple[FactEvent, Fact]:
+    """What a breach says to the catalogue."""
+    return "breach", {"pipeline": breach.pipeline, "what": breach.kind, "one": 1}
