@@ -27,6 +27,7 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
 EMBEDDED = "embedded"  # the folder in the queue's for what is kept on this machine
 DEFAULT_FILE = "otel-pipeline.yaml"
+PIPELINES = "pipelines"
 _SHORTEST_INTERVAL = 0.1
 
 Origin = Literal["argument", "environment", "config file", "default"]
@@ -351,6 +352,13 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def pipelines(environ: Mapping[str, str] | None = None) -> tuple[str, Any] | None:
+    """The config file's name and its ``pipelines`` as they stand there; None where it has none. Raises SettingError."""
+    path = _file(os.environ if environ is None else environ)
+    values = _read_yaml(path) if path is not None else {}
+    return (str(path), values[PIPELINES]) if PIPELINES in values else None
+
+
 # What is wrong, or None and the setting's name, where it came from, and its value.
 _Reading = tuple[str | None, str, Origin, Any]
 
@@ -373,18 +381,23 @@ def _from_environment(environ: Mapping[str, str], arguments: Mapping[str, Any]) 
 
 def _from_file(environ: Mapping[str, str], arguments: Mapping[str, Any]) -> Iterator[_Reading]:
     del arguments
-    named = environ.get(CONFIG_FILE)
-    path = Path(named or DEFAULT_FILE)
-    if not named and not path.is_file():
+    if (path := _file(environ)) is None:
         return
     try:
         values = _read_yaml(path)
     except SettingError as error:
         yield str(error), "", "config file", None
         return
+    values.pop(PIPELINES, None)  # no setting of a process, but what is expected of pipelines
     for name, value in values.items():
         if value is not None or name not in _BY_NAME:
             yield _reading(str(name), value, "config file", f"{path}: {name}: ")
+
+
+def _file(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get(CONFIG_FILE)
+    path = Path(named or DEFAULT_FILE)
+    return path if named or path.is_file() else None
 
 
 def _reading(name: str, value: Any, origin: Origin, spelling: str) -> _Reading:

@@ -218,6 +218,17 @@ def test_a_file_in_the_current_folder_is_found() -> None:
     assert config.load(environ={}) == config.Settings()
 
 
+def test_what_is_expected_of_pipelines_is_no_setting() -> None:
+    """It stands in the same file, for whoever judges runs; without it there is nothing."""
+    environ = yaml_file("version: '1.0'\npipelines: {orders: {schedule: '0 2 * * *'}}\n", "conf.yaml")
+    assert config.load(environ=environ).version == "1.0"
+    assert config.pipelines(environ) == ("conf.yaml", {"orders": {"schedule": "0 2 * * *"}})
+    assert config.pipelines(yaml_file("version: '1.0'\n", "conf.yaml")) is None
+    assert config.pipelines({}) is None
+    with pytest.raises(SettingError, match="not YAML"):
+        config.pipelines(yaml_file("[", "conf.yaml"))
+
+
 def test_a_launcher_says_what_cannot_be_used_and_goes_on() -> None:
     """One line each; what is right beside it counts."""
     environ = yaml_file("versoin: 1\nsummary: loud\nenvironment: prod\n", "conf.yaml")

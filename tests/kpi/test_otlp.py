@@ -136,7 +136,11 @@ def test_starts_and_heartbeats() -> None:
     scope = made.resource_logs.add().scope_logs.add()
     scope.scope.name = "otel_pipeline"
     known = {"pipeline.name": "orders", "pipeline.run.id": "r"}
-    for name, more in (("pipeline.run.started", {}), ("pipeline.run.heartbeat", {"pipeline.run.stages.open": ("a",)})):
+    told = {"pipeline.run.heartbeat.interval": 15.0, "pipeline.declaration": "{}", "pipeline.run.attempt": 2}
+    for name, more in (
+        ("pipeline.run.started", told),
+        ("pipeline.run.heartbeat", {"pipeline.run.stages.open": ("a",)}),
+    ):
         scope.log_records.add(
             event_name=name, time_unix_nano=NOW, trace_id=TRACE, span_id=SPAN, attributes=pairs({**known, **more})
         )
@@ -144,7 +148,10 @@ def test_starts_and_heartbeats() -> None:
     scope.log_records.add(event_name="pipeline.run.started", time_unix_nano=NOW, trace_id=TRACE, span_id=SPAN)
     read = read_logs(made.SerializeToString())
     ids = (TRACE.hex(), SPAN.hex(), "r", "orders", NOW)
-    assert read.values == [RunSeen(*ids, starts=True), RunSeen(*ids, open_stages=("a",))]
+    assert read.values == [
+        RunSeen(*ids, starts=True, interval=15.0, declared="{}", attempt=2),
+        RunSeen(*ids, open_stages=("a",)),
+    ]
     assert read.left_out == {"foreign": 1, "attributes": 1}
 
 

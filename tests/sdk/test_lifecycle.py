@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_pipeline.declaration import Declaration, Expect, Slo, effective
+
 if TYPE_CHECKING:
     from tests.sdk.conftest import Lab
 
@@ -26,6 +28,27 @@ def test_a_run_is_announced_at_its_start(lab: Lab) -> None:
     assert event.attributes["pipeline.run.id"] == run.attributes["pipeline.run.id"]
     assert event.attributes["log.record.uid"]
     assert event.severity == "INFO"
+
+
+def test_what_is_expected_travels_with_a_run(lab: Lab) -> None:
+    """On its span and its events, with the interval of its heartbeats: who receives them needs no file."""
+    receiver = lab.quiet(
+        """
+        import otel_pipeline as op
+        op.setup(heartbeat_interval=7, script_run=False)
+        @op.pipeline(schedule="0 2 * * * Europe/Berlin", expect=op.Expect(duration="<30m"), slo=op.Slo(errors="<1%"))
+        def orders(): ...
+        orders()
+        with op.pipeline("plain"): pass
+        """
+    )
+    text = receiver.one("run orders").attributes["pipeline.declaration"]
+    assert effective(text) == Declaration("0 2 * * * Europe/Berlin", Expect(duration="<30m"), Slo(errors="<1%"))
+    started, plain = receiver.events(STARTED)
+    assert started.attributes["pipeline.declaration"] == text
+    assert started.attributes["pipeline.run.heartbeat.interval"] == 7.0
+    assert started.attributes["pipeline.run.attempt"] == 1
+    assert "pipeline.declaration" not in {*plain.attributes, *receiver.one("run plain").attributes}
 
 
 def test_heartbeats_come_while_a_run_is_open_with_its_stages_and_records(lab: Lab) -> None:
