@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from otel_pipeline.kpi.expectations import Breach
 from otel_pipeline.kpi.state import PipelineState
 from otel_pipeline.kpi.statistics import Statistic
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.model import Dataset, Records, Run, Stage
 from otel_pipeline.terminal import runs as shown
 from otel_pipeline.terminal.figures import ASCII, UNICODE
+from otel_pipeline.terminal.unexpected import unexpected_lines
 from tests.kpi.events import NOW, SECOND, patient, run, stage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -154,3 +156,44 @@ def test_a_file_that_is_no_terminal_gets_plain_text() -> None:
 def test_records_of_a_run(stages: tuple[Stage, ...], records: int | None) -> None:
     """Those that it wrote to datasets; else what came out of its last stage, or went into it; else unknown."""
     assert shown.records_of(stages) == records
+
+
+UNMET = (
+    Breach("orders_etl", "did_not_start", "2026-01-01T02:00:00Z", NOW - 8000 * SECOND, NOW - 7700 * SECOND),
+    Breach("orders_etl", "late", "x", NOW, NOW, NOW + 60 * SECOND),
+    Breach("orders_etl", "overdue", "x", NOW, NOW),
+    Breach("orders_etl", "lost", "x", NOW, NOW),
+    Breach("orders_etl", "too_slow", "x", NOW, NOW, high=1800 * SECOND),
+    Breach("orders_etl", "too_fast", "x", NOW, NOW, value=3 * SECOND, low=60 * SECOND, learned=40),
+    Breach("orders_etl", "too_few", "x", NOW, NOW, value=12, low=1000),
+    Breach("orders_etl", "too_many", "x", NOW, NOW, value=1, high=0),
+    Breach("orders_etl", "too_often", "x", NOW, NOW, value=4, high=3),
+)
+
+
+def test_what_was_not_as_expected_is_said_in_a_sentence() -> None:
+    """What was found, what was expected, and from how many runs where that was learned."""
+    assert [line.plain for line in unexpected_lines(UNMET, 100, UNICODE, timezone.utc)] == [
+        "Unexpected (9)",
+        "  it did not start at 2026-01-01 07:46:40",
+        "  it had not succeeded in time for 2026-01-01 10:00:00, until 2026-01-01 10:01:00",
+        "  no success in time after that of 2026-01-01 10:00:00",
+        "  the run that began at 2026-01-01 10:00:00 was lost",
+        "  it goes on, expected at most 30m 00s",
+        "  it took 3.00 s, expected at least 1m 00s, learned from 40 runs",
+        "  12 records, expected at least 1,000 records",
+        "  1 record, expected at most 0 records",
+        "  4 runs in that time, expected at most 3 runs",
+    ]
+    assert unexpected_lines((), 100, UNICODE) == []
+
+
+def test_it_stands_with_its_pipeline_and_its_run() -> None:
+    """Below the heading of `runs`, and below the summary of `show`; nothing of other pipelines."""
+    told = shown.runs_lines(FOUND, STATES, NOW, 100, UNICODE, zone=timezone.utc, breaches=UNMET[:1])
+    heading = next(place for place, line in enumerate(told) if line.plain.startswith("orders_etl"))
+    assert told[heading + 1].plain == "  it did not start at 2026-01-01 07:46:40"
+    assert sum("did not start" in line.plain for line in told) == 1
+    file = io.StringIO()
+    shown.print_run(record(GOOD), [LOAD], None, NOW, file, breaches=UNMET[5:6])
+    assert "Unexpected (1)\n  it took 3.00 s, expected at least 1m 00s" in file.getvalue()

@@ -14,12 +14,14 @@ from otel_pipeline.model import Run, records_of
 from otel_pipeline.terminal.figures import ASCII, UNICODE, Signs, clean, count, duration, fit, percent, plural
 from otel_pipeline.terminal.printing import WIDEST
 from otel_pipeline.terminal.table import RESULT_STYLES, Column, lay, sign
+from otel_pipeline.terminal.unexpected import unexpected_lines
 from otel_pipeline.terminal.view import lines as run_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
+    from otel_pipeline.kpi.expectations import Breach
     from otel_pipeline.kpi.state import PipelineState
     from otel_pipeline.kpi.statistics import Statistic
     from otel_pipeline.kpi.values import RunRecord
@@ -42,9 +44,13 @@ def print_runs(
     states: Sequence[PipelineState],
     now: int,
     file: TextIO,
+    breaches: Sequence[Breach] = (),
 ) -> None:
-    """Write the runs of each pipeline to ``file``; ``now`` in nanoseconds since the epoch."""
-    _print(file, lambda width, signs: runs_lines(found, states, now, width, signs))
+    """Write the runs of each pipeline to ``file``; ``now`` in nanoseconds since the epoch.
+
+    ``breaches`` are those that are not over, of any pipeline.
+    """
+    _print(file, lambda width, signs: runs_lines(found, states, now, width, signs, breaches=breaches))
 
 
 def print_run(
@@ -53,12 +59,16 @@ def print_run(
     before: tuple[RunRecord, Sequence[Stage]] | None,
     now: int,
     file: TextIO,
+    *,
+    breaches: Sequence[Breach] = (),
 ) -> None:
-    """Write one run's summary, and how it differs from the run ``before``."""
+    """Write one run's summary, what of it was not as expected, and how it differs from the run ``before``."""
 
     def drawn(width: int, signs: Signs) -> list[Text]:
         run = as_run(record, now)
         told = run_lines(run, stages, width, ascii_only=signs.ascii_only)
+        if breaches:
+            told += [Text(), *unexpected_lines(breaches, width, signs)]
         if before is None or before[0].run is None:
             return told
         return [*told, Text(), *compared((run, stages), (before[0].run, before[1]), width, signs)]
@@ -118,6 +128,7 @@ def runs_lines(
     signs: Signs,
     *,
     zone: tzinfo | None = None,
+    breaches: Sequence[Breach] = (),
 ) -> list[Text]:
     """The runs of each pipeline as lines of at most ``width`` cells."""
     if not found:
@@ -128,7 +139,9 @@ def runs_lines(
     told: list[Text] = []
     for state in states:
         told += [Text()] if told else []
-        told += [_heading(state, now, width, signs), *_table(found[state.pipeline], now, width, signs, zone)]
+        of_pipeline = [breach for breach in breaches if breach.pipeline == state.pipeline]
+        told += [_heading(state, now, width, signs), *unexpected_lines(of_pipeline, width, signs, zone)[1:]]
+        told += _table(found[state.pipeline], now, width, signs, zone)
     for line in told:
         line.no_wrap, line.overflow = True, "crop"
         line.truncate(width)
