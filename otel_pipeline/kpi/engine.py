@@ -16,6 +16,7 @@ corrected in the same way. What was ever taken back is kept as well: a counter i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -170,10 +171,13 @@ class Engine:
                 amounts = amounts_of(kpi, fact)
                 if amounts is None:
                     continue
-                for series in _beside(kpi, fact):
-                    sums.setdefault(series, [0] * len(amounts))
+                if kpi.known is not None:
+                    for series in _beside(kpi, fact, *kpi.known):
+                        sums.setdefault(series, [0] * len(amounts))
                 total = sums.setdefault(series_of(kpi, fact), [0] * len(amounts))
-                total[:] = [before + sign * amount for before, amount in zip(total, amounts, strict=True)]
+                for place, amount in enumerate(amounts):
+                    if amount:
+                        total[place] += sign * amount
 
 
 def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
@@ -186,22 +190,21 @@ def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
     if kpi.metric.instrument != "histogram":
         return [int(value)]
     bounds = kpi.metric.buckets
+    amounts = [int(value), 1, *([0] * (len(bounds) + 1))]
     # A value on a bound belongs to the bucket below it, as OpenTelemetry and Prometheus have it.
-    place = next((index for index, bound in enumerate(bounds) if value / kpi.divisor <= bound), len(bounds))
-    return [int(value), 1, *(int(index == place) for index in range(len(bounds) + 1))]
+    amounts[2 + bisect_left(bounds, value / kpi.divisor)] = 1
+    return amounts
 
 
 def series_of(kpi: Kpi, fact: Fact) -> Series:
     """The series that a fact belongs to."""
-    return Series(kpi.name, tuple(str(fact.get(FIELDS[key]) or "") for key in kpi.metric.attributes))
+    return Series(kpi.name, tuple([str(fact.get(field) or "") for field in kpi.fields]))
 
 
-def _beside(kpi: Kpi, fact: Fact) -> Iterator[Series]:
+def _beside(kpi: Kpi, fact: Fact, name: str, results: Iterable[str]) -> Iterator[Series]:
     """The series that exist from the first fact on: a result that first occurs later is then seen to rise from 0."""
-    if kpi.known is not None:
-        name, results = kpi.known
-        for result in results:
-            yield series_of(kpi, {**fact, FIELDS[name]: result})
+    for result in results:
+        yield series_of(kpi, {**fact, FIELDS[name]: result})
 
 
 def _order(value: Value) -> tuple[int, bool]:

@@ -11,16 +11,16 @@ span without which the numbers would be wrong is left out whole. Scopes that are
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import ScopeLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ScopeMetrics
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
+from otel_pipeline.kpi import layers
 from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
 from otel_pipeline.kpi.values import RunSeen
 from otel_pipeline.semconv import attributes as a
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.values import Value
 
 SCOPE = "otel_pipeline"
+_NAME_BYTES = SCOPE.encode()
 MOST_TEXT = 4000
 """Characters kept of a text, such as a message."""
 MOST_NAME = 256
@@ -64,64 +65,47 @@ def read_traces(payload: bytes, *, now: int | None = None) -> Read:
 
     With ``now`` (nanoseconds since the epoch) times more than a day ahead of it are not believed. Raises NotOtlpError.
     """
-    return spans_in(_parsed(ExportTraceServiceRequest, payload), now=now)
+    return _read(_TRACES, payload, now)
 
 
 def read_logs(payload: bytes, *, now: int | None = None) -> Read:
     """The starts and heartbeats of runs in a serialized ``ExportLogsServiceRequest``; other records are foreign."""
-    return events_in(_parsed(ExportLogsServiceRequest, payload), now=now)
+    return _read(_LOGS, payload, now)
 
 
 def read_metrics(payload: bytes, *, now: int | None = None) -> Read:
-    """The points in a serialized ``ExportMetricsServiceRequest``: all foreign, since no KPI comes from metrics yet."""
-    del now
-    read = Read()
-    for resource in _parsed(ExportMetricsServiceRequest, payload).resource_metrics:
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                if (kind := metric.WhichOneof("data")) is not None:
-                    read.left_out["foreign"] += len(getattr(metric, kind).data_points)
-    return read
+    """The metrics in a serialized ``ExportMetricsServiceRequest``: all foreign, since no KPI comes from metrics yet."""
+    return _read(_METRICS, payload, now)
 
 
-def spans_in(request: Any, *, now: int | None = None) -> Read:
-    """The same of a parsed ``ExportTraceServiceRequest``."""
-    read = Read()
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            _each(scope.scope.name, scope.spans, _span, read, _limit(now))
-    return read
+class _Layer(NamedTuple):
+    """One signal: its request's name, its scope, the field of the items in that, and what reads one of ours."""
+
+    request: str
+    scope: type[Any]
+    items: str
+    read: Callable[[Any, Read, int], Value | None]
 
 
-def events_in(request: Any, *, now: int | None = None) -> Read:
-    """The same of a parsed ``ExportLogsServiceRequest``."""
-    read = Read()
-    for resource in request.resource_logs:
-        for scope in resource.scope_logs:
-            _each(scope.scope.name, scope.log_records, _event, read, _limit(now))
-    return read
-
-
-def _parsed(kind: Callable[[], Any], payload: bytes) -> Any:
-    message = kind()
+def _read(layer: _Layer, payload: bytes, now: int | None) -> Read:
+    read, limit = Read(), _MOST_TIME if now is None else now + _DAY_NS
     try:
-        message.ParseFromString(payload)
+        for serialized in layers.scopes(payload):
+            # The name stands in it somewhere if the scope is ours; if it does, we look properly.
+            scope = layer.scope.FromString(serialized) if _NAME_BYTES in serialized else None
+            if scope is None or not _is_ours(scope.scope.name):
+                read.left_out["foreign"] += layers.items(serialized)
+                continue
+            for item in getattr(scope, layer.items):
+                if (value := layer.read(item, read, limit)) is not None:
+                    read.values.append(value)
     except (DecodeError, TypeError) as error:
-        raise NotOtlpError(f"not an {type(message).__name__}: {str(error)[:200]}") from None
-    return message
+        raise NotOtlpError(f"not an {layer.request}: {str(error)[:200]}") from None
+    return read
 
 
-def _limit(now: int | None) -> int:
-    return _MOST_TIME if now is None else now + _DAY_NS
-
-
-def _each(scope: str, items: Any, read_one: Callable[[Any, Read, int], Value | None], read: Read, limit: int) -> None:
-    if scope != SCOPE and not scope.startswith(f"{SCOPE}."):
-        read.left_out["foreign"] += len(items)
-        return
-    for item in items:
-        if (value := read_one(item, read, limit)) is not None:
-            read.values.append(value)
+def _is_ours(scope: str) -> bool:
+    return scope == SCOPE or scope.startswith(f"{SCOPE}.")
 
 
 def _span(span: Any, read: Read, limit: int) -> Value | None:
@@ -169,6 +153,11 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
     )
 
 
+def _metric(metric: Any, read: Read, limit: int) -> None:
+    del metric, limit
+    read.left_out["foreign"] += 1
+
+
 @dataclass(frozen=True)
 class _SpanEvent:
     name: str
@@ -176,12 +165,12 @@ class _SpanEvent:
 
 
 def _ids(item: Any, read: Read) -> tuple[str, str] | None:
-    for name, size in (("trace_id", 16), ("span_id", 8)):
-        value = getattr(item, name)
+    trace_id, span_id = item.trace_id, item.span_id
+    for name, value, size in (("trace_id", trace_id, 16), ("span_id", span_id, 8)):
         if len(value) != size or not any(value):
             read.left_out[name] += 1
             return None
-    return item.trace_id.hex(), item.span_id.hex()
+    return trace_id.hex(), span_id.hex()
 
 
 def _times(start: int, end: int, read: Read, limit: int) -> tuple[int, int] | None:
@@ -198,30 +187,39 @@ def _attributes(pairs: Iterable[Any], read: Read) -> dict[str, Any]:
     """Those of the vocabulary, each of the type that it has there."""
     found: dict[str, Any] = {}
     for pair in pairs:
-        if (reader := _READERS.get(pair.key)) is None:
+        key = pair.key
+        if (reader := _READERS.get(key)) is None:
             continue
         value = reader(pair.value)
         if value is None:
-            read.left_out["count" if pair.key in _COUNTS else "attribute"] += 1
+            read.left_out["count" if key in _COUNTS else "attribute"] += 1
         else:
-            found[pair.key] = value
+            found[key] = value
     return found
 
 
+# Of an attribute that has another type, or none, a field is empty; asking for the type is what costs, and a value that
+# is not empty need not be asked.
+
+
 def _text(value: Any) -> str | None:
-    if value.WhichOneof("value") != "string_value":
+    text: str = value.string_value
+    if not text and value.WhichOneof("value") != "string_value":
         return None
     # No text of PostgreSQL's holds a NUL, nor any of C's.
-    return value.string_value[:MOST_TEXT].replace("\0", "\ufffd")
+    return text[:MOST_TEXT].replace("\0", "\ufffd")
 
 
 def _name(value: Any) -> str | None:
-    text = _text(value)
-    return text[:MOST_NAME] if text else None
+    text: str = value.string_value
+    return text[:MOST_NAME].replace("\0", "\ufffd") if text else None
 
 
 def _whole(value: Any) -> int | None:
-    return value.int_value if value.WhichOneof("value") == "int_value" and abs(value.int_value) < _MOST_COUNT else None
+    number: int = value.int_value
+    if not number and value.WhichOneof("value") != "int_value":
+        return None
+    return number if -_MOST_COUNT < number < _MOST_COUNT else None
 
 
 def _count(value: Any) -> int | None:
@@ -230,9 +228,10 @@ def _count(value: Any) -> int | None:
 
 
 def _double(value: Any) -> float | None:
-    kind = value.WhichOneof("value")
-    number = value.double_value if kind == "double_value" else value.int_value if kind == "int_value" else None
-    return float(number) if number is not None and math.isfinite(number) and 0 <= number < 1e9 else None
+    number: float = value.double_value or value.int_value
+    if not number and value.WhichOneof("value") not in ("double_value", "int_value"):
+        return None
+    return float(number) if 0 <= number < 1e9 else None
 
 
 def _flag(value: Any) -> bool | None:
@@ -263,3 +262,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     a.RUN_RESULT: _result(*a.RUN_RESULTS),
     a.STAGE_RESULT: _result(*a.STAGE_RESULTS),
 }
+_TRACES = _Layer("ExportTraceServiceRequest", ScopeSpans, "spans", _span)
+_LOGS = _Layer("ExportLogsServiceRequest", ScopeLogs, "log_records", _event)
+_METRICS = _Layer("ExportMetricsServiceRequest", ScopeMetrics, "metrics", _metric)

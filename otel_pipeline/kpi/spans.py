@@ -68,9 +68,9 @@ def stage_of(span: EndedSpan) -> Stage | None:
         error_type=attributes.get(a.ERROR_TYPE),
         error_message=_message(span),
         error_stage=attributes.get(a.ERROR_STAGE),
-        datasets=tuple(_dataset(each) for each in _named(span, events.DATASET)),
-        checks=tuple(_check(each) for each in _named(span, events.CHECK)),
-        record_errors=tuple(_record_error(each) for each in _named(span, events.RECORD_ERROR)),
+        datasets=tuple([_dataset(each) for each in _named(span, events.DATASET)]),
+        checks=tuple([_check(each) for each in _named(span, events.CHECK)]),
+        record_errors=tuple([_record_error(each) for each in _named(span, events.RECORD_ERROR)]),
     )
 
 
@@ -120,7 +120,7 @@ def _records(attributes: Mapping[str, Any]) -> Records:
 
 
 def _named(span: EndedSpan, name: str) -> list[Mapping[str, Any]]:
-    return [event.attributes or {} for event in span.events if event.name == name]
+    return [event.attributes or {} for event in span.events if event.name == name] if span.events else []
 
 
 def _message(span: EndedSpan) -> str | None:

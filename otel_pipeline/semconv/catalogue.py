@@ -13,6 +13,7 @@ that sums are exact in whatever order they are made. Aliases are other names of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -81,6 +82,11 @@ class Kpi:
     def name(self) -> str:
         """The canonical OpenTelemetry name."""
         return self.metric.name
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a fact that its labels come from, in their order."""
+        return tuple(FIELDS[key] for key in self.metric.attributes)
 
     @property
     def derived(self) -> bool:

@@ -226,4 +226,4 @@ def test_signs_of_life_go_the_same_way(tmp_path: Path) -> None:
     found, _ = answers(Store(tmp_path / "store.db"), sent, counters)
     assert found == [Accepted(), Accepted()]
     assert counters.get(c.VALUES, "seen") == 1
-    assert counters.get(c.LEFT_OUT, "metrics", "foreign") == 2
+    assert counters.get(c.LEFT_OUT, "metrics", "foreign") == 3
