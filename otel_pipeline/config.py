@@ -179,10 +179,19 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "store",
-        "file",
+        "file or URL",
         None,
-        "Where `otel-pipeline runs` and its like keep runs and KPIs; by default in the user's data folder.",
+        "Where `otel-pipeline runs`, `serve` and their like keep runs and KPIs: a file, by default in the user's data "
+        "folder, or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.",
         _text,
+    ),
+    Setting(
+        "store_sync",
+        "normal, full",
+        "normal",
+        "What a store in a file outlives. normal: the death of the process; full: a loss of power too, for a disk's "
+        "flush with each commit. PostgreSQL outlives both.",
+        _one_of("normal", "full"),
     ),
     Setting(
         "forward",
@@ -233,6 +242,7 @@ class Settings:
     stage_span_limit: int = 1000
     queue_dir: str | None = None
     store: str | None = None
+    store_sync: str = "normal"
     forward: str | None = None
     forward_interval: float = 15.0
     summary: str = "auto"
@@ -335,11 +345,18 @@ def state_folder() -> Path:
     return user_state_path("otel_pipeline", appauthor=False)
 
 
-def store_file(settings: Settings) -> Path:
-    """The file of the local store: the setting's, or ``$XDG_DATA_HOME/otel_pipeline/store.db`` on Linux."""
+def store_place(settings: Settings) -> Path | str:
+    """Where the store is: the setting's URL or file, or ``$XDG_DATA_HOME/otel_pipeline/store.db`` on Linux."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only where it is needed
 
-    return Path(settings.store) if settings.store else user_data_path("otel_pipeline", appauthor=False) / "store.db"
+    if settings.store is None:
+        return user_data_path("otel_pipeline", appauthor=False) / "store.db"
+    return settings.store if is_url(settings.store) else Path(settings.store)
+
+
+def is_url(place: str) -> bool:
+    """Whether a store's place is a database's URL, and no file."""
+    return "://" in place
 
 
 def queue_folder(settings: Settings) -> Path:

@@ -178,7 +178,7 @@ def _shown_object(
 def _reader() -> Iterator[Reader]:
     """A reader of what there is now. What could not be brought in is said, and the rest is read nevertheless."""
     settings = config.load()
-    store = Store(config.store_file(settings))
+    store = Store(config.store_place(settings), sync=settings.store_sync)
     try:
         drained = drain(embedded_folder(settings), store)
         if drained.busy:

@@ -110,7 +110,7 @@ class Processor:
     """All that serves, but for the addresses. Raises StoreError."""
 
     def __init__(self, settings: Settings, limits: Limits, say: Callable[[str], None]) -> None:
-        self.store = Store(config.store_file(settings))
+        self.store = Store(config.store_place(settings), sync=settings.store_sync)
         self.counters = Counters()
         self.in_flight = InFlight(limits)
         self.ingest = Ingest(self.store, self.counters, say)
@@ -175,7 +175,7 @@ async def _served(processor: Processor, grpc: Address, http: Address, *, quiet: 
         serving = asyncio.create_task(http_server.serve([sock]))
         if not quiet:
             bound = Address(grpc.host, grpc_port), Address(http.host, sock.getsockname()[1])
-            _say(f"OTLP/gRPC at {bound[0]}, OTLP/HTTP and /metrics at http://{bound[1]}, store {processor.store.path}")
+            _say(f"OTLP/gRPC at {bound[0]}, OTLP/HTTP and /metrics at http://{bound[1]}, store {processor.store.name}")
         ended = asyncio.create_task(stopping.wait())
         await asyncio.wait({ended, serving, committing}, return_when=asyncio.FIRST_COMPLETED)
         http_server.should_exit = True

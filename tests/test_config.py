@@ -28,6 +28,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "stage_span_limit": (1, 2, 3),
     "queue_dir": ("a", "b", "c"),
     "store": ("a", "b", "c"),
+    "store_sync": ("full", "normal", "full"),
     "handle_signals": (True, False, True),
     "summary": ("always", "never", "auto"),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from otel_pipeline.kpi.engine import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 MOST_SERIES = 10_000
 OVERFLOW = "__overflow__"
@@ -25,28 +25,29 @@ def overflow_of(series: Series) -> Series:
 
 def bounded(
     sums: Mapping[Series, list[int]],
-    exists: Callable[[Series], bool],
-    size: Callable[[str], int],
+    existing: Callable[[str], Collection[Series]],
+    sizes: Mapping[str, int],
     most: int = MOST_SERIES,
 ) -> tuple[dict[Series, list[int]], Counter[str]]:
     """``sums`` with at most ``most`` series for each KPI, and how many additions overflowed, by KPI.
 
-    ``exists`` tells whether a series is there already, ``size`` how many a KPI has.
+    ``existing`` tells which series a KPI has already, ``sizes`` how many.
     """
     touched = Counter(series.kpi for series in sums)
-    sizes = {kpi: size(kpi) for kpi in touched}
     full = {kpi for kpi, number in touched.items() if sizes[kpi] + number > most}
     if not full:  # nearly always; then nobody need ask which series are there
         return dict(sums), Counter()
+    there = {kpi: existing(kpi) for kpi in full}
+    new = {kpi: max(most - sizes[kpi], 0) for kpi in full}
     kept: dict[Series, list[int]] = {}
     overflowed: Counter[str] = Counter()
     for series, amounts in sums.items():
-        if series.kpi in full and not exists(series):
-            if sizes[series.kpi] >= most:
+        if series.kpi in full and series not in there[series.kpi]:
+            if new[series.kpi]:
+                new[series.kpi] -= 1
+            else:
                 overflowed[series.kpi] += any(amounts)
                 series = overflow_of(series)  # noqa: PLW2901 - the same amounts
-            else:
-                sizes[series.kpi] += 1
         before = kept.get(series, [0] * len(amounts))
         kept[series] = [total + amount for total, amount in zip(before, amounts, strict=True)]
     return kept, overflowed

@@ -2,12 +2,13 @@
 
 ::
 
-    values ─► consume ──add_stage, put_run, …──► Ledger   (of the host: dictionaries, or tables within a transaction)
+    values ─► consume ──prepare, add_stages, runs, put_runs──► Ledger, of the host: dictionaries, or tables
                  │
                  └─► Updates: what to add to which series
 
-The ledger knows what was counted before, so a value that arrives again changes nothing. The host makes the ledger's
-rows and the updates one step: both happen, or neither.
+The ledger knows what was counted before, so a value that arrives again changes nothing. It is asked once for a whole
+batch, since it may be on another machine. The host makes the ledger's rows and the updates one step: both happen, or
+neither.
 
 **Runs.** Of several attempts at a run (one run id) the last counts, whatever order they arrive in; what an earlier one
 has added is then taken back exactly and kept apart as superseded. A run that was closed as lost and ends after all is
@@ -18,21 +19,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.times import instant
-from otel_pipeline.kpi.values import RunSeen, run_key
+from otel_pipeline.kpi.values import RunRecord, RunSeen, run_key
 from otel_pipeline.model import Run, Stage
 from otel_pipeline.semconv.catalogue import CATALOGUE, FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from otel_pipeline.kpi.facts import Fact
     from otel_pipeline.kpi.values import Value
     from otel_pipeline.semconv.catalogue import FactEvent, Kpi
+
+
+StageId: TypeAlias = "tuple[str, str]"
+"""Key and span id of a stage."""
 
 
 class Series(NamedTuple):
@@ -57,7 +62,7 @@ class Updates:
     bucket (not cumulative). ``taken``: the same, of what ``sums`` takes back of earlier updates; a series in it is in
     ``sums`` too. ``checked``: by dataset and run, [passed, failed, when]: two to add, the latest to keep.
     ``watermarks``: by dataset, the newest to keep, in nanoseconds since the epoch.
-    ``counts``: what happened to the values: ``stages``, ``runs``, ``repeated``, ``corrected``, ``late``.
+    ``counts``: what happened to the values: ``stages``, ``runs``, ``seen``, ``repeated``, ``corrected``, ``late``.
     ``changed``: the pipelines of which there is something new, but for signs of life.
     """
 
@@ -72,23 +77,17 @@ class Updates:
 class Ledger(Protocol):
     """What was counted. ``key`` is what the spans of one run id have in common (``run_key``)."""
 
-    def add_stage(self, key: str, stage: Stage) -> bool:
-        """Note an ended stage; False when it was there."""
+    def prepare(self, values: Mapping[str, Sequence[Value]]) -> None:
+        """These are about to be noted, by key: from now on nobody else changes what is under the keys."""
 
-    def ended_run(self, key: str, span_id: str) -> Run | None:
-        """The run with that span, as far as it has ended."""
+    def add_stages(self, stages: Mapping[StageId, Stage]) -> Collection[StageId]:
+        """Note ended stages; those that were not there."""
 
-    def last_attempt(self, key: str) -> int:
-        """The highest attempt that has ended; 0 when none has."""
+    def runs(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRecord]]:
+        """What is known of the runs under each key."""
 
-    def ended_runs(self, key: str) -> Sequence[Run]:
-        """All that have ended under that run id."""
-
-    def put_run(self, key: str, run: Run) -> None:
-        """Note an ended run, instead of what was known of that span."""
-
-    def see_run(self, key: str, seen: RunSeen) -> bool:
-        """Note a sign of life: the earliest start, the latest time with its open stages. False: nothing new."""
+    def put_runs(self, records: Mapping[str, Sequence[RunRecord]]) -> None:
+        """Note these, each instead of what was known of its span."""
 
 
 class Engine:
@@ -96,9 +95,9 @@ class Engine:
 
     def __init__(self, catalogue: Sequence[Kpi] = CATALOGUE) -> None:
         self.catalogue = tuple(catalogue)
-        self._rows: dict[FactEvent, list[Kpi]] = {}
+        self._feeds: dict[FactEvent, list[Feed]] = {}
         for kpi in catalogue:
-            self._rows.setdefault(kpi.event, []).append(kpi)
+            self._feeds.setdefault(kpi.event, []).append(Feed(kpi))
 
     def consume(self, values: Iterable[Value], ledger: Ledger, *, horizon: int = 0) -> Updates:
         """Note ``values`` in ``ledger``; what is new in them as updates.
@@ -107,18 +106,16 @@ class Engine:
         and counted as late.
         """
         updates = Updates()
-        for value in sorted(values, key=_order):
+        by_key: dict[str, list[Value]] = {}
+        for value in values:
             if (value.time if isinstance(value, RunSeen) else value.ended) < horizon:
                 updates.counts["late"] += 1
-            elif isinstance(value, Stage):
-                self._stage(value, ledger, updates)
-            elif isinstance(value, Run):
-                self._run(value, ledger, updates)
             else:
-                new = ledger.see_run(run_key(value), value)
-                updates.counts["seen" if new else "repeated"] += 1
-                if new and value.starts:
-                    updates.changed.add(value.pipeline)
+                by_key.setdefault(run_key(value), []).append(value)
+        if by_key:
+            ledger.prepare(by_key)
+            self._stages(by_key, ledger, updates)
+            self._runs(by_key, ledger, updates)
         return updates
 
     def count(self, facts: Iterable[tuple[FactEvent, Fact]], gone: Iterable[tuple[FactEvent, Fact]] = ()) -> Updates:
@@ -129,87 +126,176 @@ class Engine:
         self._add(untrue, updates.taken)
         return updates
 
-    def _stage(self, stage: Stage, ledger: Ledger, updates: Updates) -> None:
-        key = run_key(stage)
-        if not ledger.add_stage(key, stage):
-            updates.counts["repeated"] += 1
-            return
-        updates.counts["stages"] += 1
-        if stage.pipeline is not None:
-            updates.changed.add(stage.pipeline)
-        self._add(facts_of_stage(stage), updates.sums)
-        for check in stage.checks:
-            if check.dataset is not None:
-                tally = updates.checked.setdefault(Tally(check.dataset, key), [0, 0, 0])
-                tally[:] = (tally[0] + (check.passed or 0), tally[1] + (check.failed or 0), max(tally[2], stage.ended))
-        for dataset in stage.datasets:
-            if (watermark := instant(dataset.watermark)) is not None:
-                updates.watermarks[dataset.name] = max(watermark, updates.watermarks.get(dataset.name, watermark))
+    def _stages(self, values: Mapping[str, Sequence[Value]], ledger: Ledger, updates: Updates) -> None:
+        arrived = [(key, value) for key, of_key in values.items() for value in of_key if isinstance(value, Stage)]
+        stages = {(key, stage.span_id): stage for key, stage in reversed(arrived)}  # of repeats the first
+        new = ledger.add_stages(stages) if stages else ()
+        _tell(updates.counts, "stages", len(new))
+        _tell(updates.counts, "repeated", len(arrived) - len(new))
+        for identity in new:
+            stage, key = stages[identity], identity[0]
+            if stage.pipeline is not None:
+                updates.changed.add(stage.pipeline)
+            self._add(facts_of_stage(stage), updates.sums)
+            for check in stage.checks:
+                if check.dataset is not None:
+                    tally = updates.checked.setdefault(Tally(check.dataset, key), [0, 0, 0])
+                    passed, failed, when = tally
+                    tally[:] = passed + (check.passed or 0), failed + (check.failed or 0), max(when, stage.ended)
+            for dataset in stage.datasets:
+                if (watermark := instant(dataset.watermark)) is not None:
+                    updates.watermarks[dataset.name] = max(watermark, updates.watermarks.get(dataset.name, watermark))
 
-    def _run(self, run: Run, ledger: Ledger, updates: Updates) -> None:
-        key = run_key(run)
-        known, last = ledger.ended_run(key, run.span_id), ledger.last_attempt(key)
-        if known is not None and _rank(run) <= _rank(known):
-            updates.counts["repeated"] += 1
+    def _runs(self, values: Mapping[str, Sequence[Value]], ledger: Ledger, updates: Updates) -> None:
+        arrived = {
+            key: found for key, of_key in values.items()
+            if (found := [value for value in of_key if not isinstance(value, Stage)])
+        }  # fmt: skip
+        known = ledger.runs(arrived.keys()) if arrived else {}
+        changed: dict[str, list[RunRecord]] = {}
+        for key, of_key in arrived.items():
+            before = {record.span_id: record for record in known.get(key, ())}
+            after = _with_attempts(_merged(before, of_key, updates))
+            if new := [record for span_id, record in after.items() if before.get(span_id) != record]:
+                changed[key] = new
+                self._count_runs(before.values(), after.values(), updates)
+        if changed:
+            ledger.put_runs(changed)
+
+    def _count_runs(self, before: Collection[RunRecord], after: Iterable[RunRecord], updates: Updates) -> None:
+        """What all runs under one key say together now, less what they said before."""
+        if not any(record.run for record in before):  # nearly always
+            self._add(_facts(after), updates.sums)
             return
-        updates.counts["runs" if known is None else "corrected"] += 1
-        updates.changed.add(run.pipeline)
-        if known is None and (last == 0 or run.attempt <= last):
-            self._add(facts_of_run(run, superseded=run.attempt < last), updates.sums)
-        else:  # rare: what the others under this run id have added changes as well
-            others = list(ledger.ended_runs(key))
-            before, after = Counter(_attempts(others)), Counter(_attempts(_replaced(others, run)))
-            gone = [(event, dict(fact)) for event, fact in (before - after).elements()]
-            self._add(gone, updates.sums, -1)
-            self._add(gone, updates.taken)
-            self._add(((event, dict(fact)) for event, fact in (after - before).elements()), updates.sums)
-        ledger.put_run(key, run)
+        was, now = _comparable(before), _comparable(after)
+        gone = [(event, dict(fact)) for event, fact in (was - now).elements()]
+        self._add(gone, updates.sums, -1)
+        self._add(gone, updates.taken)
+        self._add(((event, dict(fact)) for event, fact in (now - was).elements()), updates.sums)
 
     def _add(self, facts: Iterable[tuple[FactEvent, Fact]], sums: dict[Series, list[int]], sign: int = 1) -> None:
         for event, fact in facts:
-            for kpi in self._rows.get(event, ()):
-                amounts = amounts_of(kpi, fact)
-                if amounts is None:
+            for feed in self._feeds.get(event, ()):
+                if (place := feed.place(fact)) is None:
                     continue
-                if kpi.known is not None:
-                    for series in _beside(kpi, fact, *kpi.known):
-                        sums.setdefault(series, [0] * len(amounts))
-                total = sums.setdefault(series_of(kpi, fact), [0] * len(amounts))
-                for place, amount in enumerate(amounts):
-                    if amount:
-                        total[place] += sign * amount
+                for series in feed.beside(fact):
+                    sums.setdefault(series, [0] * feed.width)
+                series = feed.series(fact)
+                if (total := sums.get(series)) is None:
+                    total = sums[series] = [0] * feed.width
+                total[0] += sign * feed.amount(fact)
+                if place:
+                    total[1] += sign
+                    total[place] += sign
 
 
 def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
     """What a fact adds to its series of ``kpi``; None when it says nothing to it."""
-    if kpi.where is not None and fact.get(kpi.where[0]) != kpi.where[1]:
+    feed = Feed(kpi)
+    if (place := feed.place(fact)) is None:
         return None
-    value = fact.get(kpi.value)
-    if not isinstance(value, (int, float)):
-        return None
-    if kpi.metric.instrument != "histogram":
-        return [int(value)]
-    bounds = kpi.metric.buckets
-    amounts = [int(value), 1, *([0] * (len(bounds) + 1))]
-    # A value on a bound belongs to the bucket below it, as OpenTelemetry and Prometheus have it.
-    amounts[2 + bisect_left(bounds, value / kpi.divisor)] = 1
-    return amounts
+    return [feed.amount(fact), *(int(index in (1, place)) for index in range(1, feed.width))]
 
 
 def series_of(kpi: Kpi, fact: Fact) -> Series:
     """The series that a fact belongs to."""
-    return Series(kpi.name, tuple([str(fact.get(field) or "") for field in kpi.fields]))
+    return Feed(kpi).series(fact)
 
 
-def _beside(kpi: Kpi, fact: Fact, name: str, results: Iterable[str]) -> Iterator[Series]:
-    """The series that exist from the first fact on: a result that first occurs later is then seen to rise from 0."""
-    for result in results:
-        yield series_of(kpi, {**fact, FIELDS[name]: result})
+class Feed:
+    """How facts feed one row of the catalogue; made once, since it is asked for every fact."""
+
+    def __init__(self, kpi: Kpi) -> None:
+        self._value = kpi.value
+        self._name = kpi.name
+        self._where = kpi.where
+        self._known = kpi.known
+        self._fields = kpi.fields
+        self._divisor = kpi.divisor
+        self._bounds = kpi.metric.buckets if kpi.metric.instrument == "histogram" else None
+        self.width = 1 if self._bounds is None else len(self._bounds) + 3
+
+    def place(self, fact: Fact) -> int | None:
+        """Which bucket a fact belongs to, as an index into its series's numbers; 0 where there are no buckets.
+
+        None when it says nothing to this KPI.
+        """
+        if self._where is not None and fact.get(self._where[0]) != self._where[1]:
+            return None
+        value = fact.get(self._value)
+        if not isinstance(value, (int, float)):
+            return None
+        # A value on a bound belongs to the bucket below it, as OpenTelemetry and Prometheus have it.
+        return 0 if self._bounds is None else 2 + bisect_left(self._bounds, value / self._divisor)
+
+    def amount(self, fact: Fact) -> int:
+        """What a fact that has a place adds to the value."""
+        return int(fact[self._value])  # type: ignore[arg-type]  # it is a number
+
+    def series(self, fact: Fact) -> Series:
+        """The series that a fact belongs to."""
+        return Series(self._name, tuple([str(fact.get(field) or "") for field in self._fields]))
+
+    def beside(self, fact: Fact) -> Iterable[Series]:
+        """The series that exist from the first fact on: a result that first occurs later is seen to rise from 0."""
+        if self._known is None:
+            return ()
+        name, results = self._known
+        return [self.series({**fact, FIELDS[name]: result}) for result in results]
 
 
-def _order(value: Value) -> tuple[int, bool]:
-    """What stands comes before what it replaces, so that nothing has to be taken back within one batch."""
-    return (-value.attempt, value.result == "lost") if isinstance(value, Run) else (0, False)
+def _merged(before: Mapping[str, RunRecord], values: Iterable[Run | RunSeen], updates: Updates) -> dict[str, RunRecord]:
+    """The runs under one key, by span id, with ``values`` noted; what happened to each is told to ``updates``."""
+    found = dict(before)
+    for value in sorted(values, key=_order):
+        known = found.get(value.span_id)
+        record = _seen(known, value) if isinstance(value, RunSeen) else _end(known, value)
+        if record is None:
+            updates.counts["repeated"] += 1
+            continue
+        found[value.span_id] = record
+        was_open = known is None or known.run is None
+        updates.counts["seen" if record.run is None else "runs" if was_open else "corrected"] += 1
+        if not isinstance(value, RunSeen) or value.starts:
+            updates.changed.add(value.pipeline)
+    return found
+
+
+def _tell(counts: Counter[str], what: str, number: int) -> None:
+    if number:
+        counts[what] += number
+
+
+def _order(value: Run | RunSeen) -> tuple[bool, bool]:
+    """The end that is known comes before the guess, which then is a repeat and corrects nothing."""
+    return isinstance(value, RunSeen), isinstance(value, Run) and value.result == "lost"
+
+
+def _end(known: RunRecord | None, run: Run) -> RunRecord | None:
+    """The run as it ended; None when a better end is known."""
+    if known is not None and known.run is not None and _rank(run) <= _rank(known.run):
+        return None
+    return RunRecord(run.run_id, run.trace_id, run.span_id, run.pipeline, run.started, run.ended, run=run)
+
+
+def _seen(known: RunRecord | None, seen: RunSeen) -> RunRecord | None:
+    """The open run with its earliest start, and its latest sign of life with what that tells; None: nothing new."""
+    told = RunRecord(
+        seen.run_id, seen.trace_id, seen.span_id, seen.pipeline, seen.time, seen.time, seen.open_stages or (),
+        seen.interval, seen.declared, seen.attempt,
+    )  # fmt: skip
+    if known is None:
+        return told
+    if known.run is not None:
+        return None
+    latest, other = (told, known) if told.seen > known.seen else (known, told)
+    merged = replace(
+        latest,
+        started=min(known.started, told.started),
+        interval=other.interval if latest.interval is None else latest.interval,
+        declared=other.declared if latest.declared is None else latest.declared,
+    )
+    return None if merged == known else merged
 
 
 def _rank(run: Run) -> tuple[bool, int, str]:
@@ -220,13 +306,22 @@ def _rank(run: Run) -> tuple[bool, int, str]:
     return run.result != "lost", run.ended, repr(run)
 
 
-def _replaced(runs: Sequence[Run], run: Run) -> list[Run]:
-    return [*(other for other in runs if other.span_id != run.span_id), run]
+def _with_attempts(records: dict[str, RunRecord]) -> dict[str, RunRecord]:
+    """The same, each marked whether another attempt has followed it."""
+    last = max((record.run.attempt for record in records.values() if record.run is not None), default=0)
+    for span_id, record in records.items():
+        superseded = record.run is not None and record.run.attempt < last
+        if record.superseded != superseded:
+            records[span_id] = replace(record, superseded=superseded)
+    return records
 
 
-def _attempts(runs: Sequence[Run]) -> Iterator[tuple[FactEvent, tuple[tuple[str, str | float | None], ...]]]:
-    """What all attempts say together, each fact as its items: comparable, so that what stays the same stays."""
-    last = max((run.attempt for run in runs), default=0)
-    for run in runs:
-        for event, fact in facts_of_run(run, superseded=run.attempt < last):
-            yield event, tuple(fact.items())
+def _facts(records: Iterable[RunRecord]) -> Iterator[tuple[FactEvent, Fact]]:
+    for record in records:
+        if record.run is not None:
+            yield from facts_of_run(record.run, superseded=record.superseded)
+
+
+def _comparable(records: Iterable[RunRecord]) -> Counter[tuple[FactEvent, tuple[tuple[str, str | float | None], ...]]]:
+    """What runs say, each fact as its items, so that what stays the same stays."""
+    return Counter((event, tuple(fact.items())) for event, fact in _facts(records))

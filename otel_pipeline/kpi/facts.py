@@ -53,7 +53,8 @@ def facts_of_stage(stage: Stage) -> Iterator[tuple[FactEvent, Fact]]:
         ("dropped", stage.records.dropped),
         ("duplicate", stage.records.duplicate),
     ):
-        yield "records", {**names, "status": status, "count": count}
+        if count is not None:
+            yield "records", {**names, "status": status, "count": count}
     for dataset in stage.datasets:
         told: Fact = {"dataset": dataset.name, "operation": dataset.operation, "records": dataset.records}
         yield "dataset", {**names, **told, "bytes": dataset.bytes}

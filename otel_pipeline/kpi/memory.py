@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,60 +9,47 @@ from typing import TYPE_CHECKING
 from otel_pipeline.declaration import effective
 from otel_pipeline.kpi import slo
 from otel_pipeline.kpi.breaches import fact_of, settled
-from otel_pipeline.kpi.engine import Engine, Series, Tally, Updates
+from otel_pipeline.kpi.engine import Engine, Series, StageId, Tally, Updates
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
-from otel_pipeline.kpi.values import RunSeen, run_key
+from otel_pipeline.kpi.values import run_key
 from otel_pipeline.semconv.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from otel_pipeline.declaration import Objective, Slo
     from otel_pipeline.kpi.breaches import Change, Noted
     from otel_pipeline.kpi.expectations import History
     from otel_pipeline.kpi.state import Figure
-    from otel_pipeline.kpi.values import Value
+    from otel_pipeline.kpi.values import RunRecord, Value
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.semconv.catalogue import Kpi
 
 
 @dataclass
 class MemoryLedger:
-    """The ledger, as dictionaries by run key and span id."""
+    """The ledger, as dictionaries: stages by key and span id, runs by key and then by span id."""
 
-    stages: dict[tuple[str, str], Stage] = field(default_factory=dict)
-    runs: dict[str, dict[str, Run]] = field(default_factory=dict)
-    seen: dict[tuple[str, str], tuple[int, int, RunSeen]] = field(default_factory=dict)
+    stages: dict[StageId, Stage] = field(default_factory=dict)
+    records: dict[str, dict[str, RunRecord]] = field(default_factory=dict)
 
-    def add_stage(self, key: str, stage: Stage) -> bool:
-        """Note an ended stage; False when it was there."""
-        new = (key, stage.span_id) not in self.stages
-        self.stages.setdefault((key, stage.span_id), stage)
+    def prepare(self, values: Mapping[str, Sequence[Value]]) -> None:
+        """Nothing to do: nobody else is here."""
+
+    def add_stages(self, stages: Mapping[StageId, Stage]) -> Collection[StageId]:
+        """Note ended stages; those that were not there."""
+        new = [identity for identity in stages if identity not in self.stages]
+        self.stages.update((identity, stages[identity]) for identity in new)
         return new
 
-    def ended_run(self, key: str, span_id: str) -> Run | None:
-        """The run with that span, as far as it has ended."""
-        return self.runs.get(key, {}).get(span_id)
+    def runs(self, keys: Collection[str]) -> Mapping[str, Sequence[RunRecord]]:
+        """What is known of the runs under each key."""
+        return {key: tuple(self.records[key].values()) for key in keys if key in self.records}
 
-    def last_attempt(self, key: str) -> int:
-        """The highest attempt that has ended; 0 when none has."""
-        return max((run.attempt for run in self.runs.get(key, {}).values()), default=0)
-
-    def ended_runs(self, key: str) -> Sequence[Run]:
-        """All that have ended under that run id."""
-        return tuple(self.runs.get(key, {}).values())
-
-    def put_run(self, key: str, run: Run) -> None:
-        """Note an ended run, instead of what was known of that span."""
-        self.runs.setdefault(key, {})[run.span_id] = run
-
-    def see_run(self, key: str, seen: RunSeen) -> bool:
-        """Note a sign of life."""
-        first, last, latest = self.seen.get((key, seen.span_id), (seen.time, seen.time - 1, seen))
-        new = (min(first, seen.time), max(last, seen.time), seen if seen.time > last else latest)
-        changed = self.seen.get((key, seen.span_id)) != new
-        self.seen[key, seen.span_id] = new
-        return changed
+    def put_runs(self, records: Mapping[str, Sequence[RunRecord]]) -> None:
+        """Note these, each instead of what was known of its span."""
+        for key, of_key in records.items():
+            self.records[key] = {**self.records.get(key, {}), **{record.span_id: record for record in of_key}}
 
 
 class MemoryEngine:
@@ -85,9 +71,7 @@ class MemoryEngine:
 
     def consume(self, values: Iterable[Value], *, horizon: int = 0) -> Counter[str]:
         """Count ``values``, all or, when that raises, none; returns what happened to them."""
-        ledger = copy.copy(self.ledger)
-        ledger.stages, ledger.seen = dict(ledger.stages), dict(ledger.seen)
-        ledger.runs = {key: dict(runs) for key, runs in ledger.runs.items()}
+        ledger = MemoryLedger(dict(self.ledger.stages), dict(self.ledger.records))
         updates = self._engine.consume(values, ledger, horizon=horizon)
         self.ledger = ledger
         self._apply(updates)
@@ -146,21 +130,20 @@ class MemoryEngine:
     def _history(self, pipeline: str) -> History:
         from otel_pipeline.kpi.expectations import LOADED, Attempt, History, records_by_run  # noqa: PLC0415 - as in tick
 
-        last = {key: self.ledger.last_attempt(key) for key in self.ledger.runs}
         found = [
-            (key, run, Attempt(f"{run.trace_id}-{run.span_id}", run.run_id, run.started, run.ended, run.result,
-                               run.attempt == last[key], declared=run.declared))
-            for key, runs in self.ledger.runs.items() for run in runs.values() if run.pipeline == pipeline
-        ] + [
-            (key, seen, Attempt(f"{seen.trace_id}-{seen.span_id}", seen.run_id, started, declared=seen.declared))
-            for (key, span_id), (started, _, seen) in self.ledger.seen.items()
-            if seen.pipeline == pipeline and span_id not in self.ledger.runs.get(key, {})
+            (record, Attempt(
+                f"{record.trace_id}-{record.span_id}", record.run_id, record.started,
+                record.run.ended if record.run is not None else None,
+                record.run.result if record.run is not None else None,
+                record.run is not None and not record.superseded, declared=_declared(record),
+            ))
+            for record in self._records(pipeline)
         ]  # fmt: skip
         records = records_by_run(
-            ((f"{key} {run.trace_id}", attempt.subject, attempt.started) for key, run, attempt in found),
+            ((f"{run_key(record)} {record.trace_id}", attempt.subject, attempt.started) for record, attempt in found),
             ((f"{key} {stage.trace_id}", stage) for (key, _), stage in self.ledger.stages.items()),
         )
-        attempts = [replace(attempt, records=records.get(attempt.subject)) for _, _, attempt in found]
+        attempts = [replace(attempt, records=records.get(attempt.subject)) for _, attempt in found]
         latest = sorted(attempts, key=lambda attempt: (attempt.started, attempt.subject))[-LOADED:]
         return History(pipeline, latest, *self._file.get(pipeline, (None, None)))
 
@@ -176,20 +159,15 @@ class MemoryEngine:
             self._watermarks[dataset] = max(watermark, self._watermarks.get(dataset, watermark))
 
     def _pipelines(self, now: int) -> list[PipelineState]:
-        active = Counter(
-            seen.pipeline
-            for (key, span_id), (_, time, seen) in self.ledger.seen.items()
-            if span_id not in self.ledger.runs.get(key, {}) and now - time <= ALIVE_NS
-        )
-        return [self._pipeline(name, active[name], now) for name in sorted(self._names())]
+        return [self._pipeline(name, now) for name in sorted(self._names())]
 
-    def _pipeline(self, name: str, active: int, now: int) -> PipelineState:
+    def _pipeline(self, name: str, now: int) -> PipelineState:
         runs = self._last_attempts(name)
         declared = self._slo(name)
         window = declared.window_ns if declared is not None else WINDOW_NS
         return PipelineState(
             name,
-            active,
+            sum(record.run is None and now - record.seen <= ALIVE_NS for record in self._records(name)),
             Counter(run.result for run in runs if run.ended > now - window),
             max((run.ended for run in runs if run.result == "success"), default=None),
             () if declared is None else self._tallied(name, declared, now),
@@ -203,7 +181,7 @@ class MemoryEngine:
         ]
 
     def _tally(self, name: str, declared: Slo, objective: Objective, span: slo.Span) -> slo.Tally:
-        every = [run for runs in self.ledger.runs.values() for run in runs.values() if run.pipeline == name]
+        every = [record.run for record in self._records(name) if record.run is not None]
         counted = every if declared.retries else self._last_attempts(name)
         if objective.name == "freshness":
             ends = sorted(run.ended for run in counted if run.result == slo.GOOD)
@@ -223,24 +201,19 @@ class MemoryEngine:
         return slo.Tally(len(good), len(good) + sum(run.result in slo.BAD for run in ended))
 
     def _slo(self, name: str) -> Slo | None:
-        known: list[Run | RunSeen] = [run for runs in self.ledger.runs.values() for run in runs.values()]
-        known += [replace(seen, time=first) for first, _, seen in self.ledger.seen.values()]
-        starts = [(run.time if isinstance(run, RunSeen) else run.started, run.declared) for run in known
-                  if run.pipeline == name]  # fmt: skip
+        starts = [(record.started, _declared(record)) for record in self._records(name)]
         declared = max(starts, key=lambda start: start[0], default=(0, None))[1]
         return effective(declared, self._file.get(name, (None, 0))[0]).slo
 
     def _last_attempts(self, name: str) -> list[Run]:
-        return [
-            run
-            for key, runs in self.ledger.runs.items()
-            for run in runs.values()
-            if run.pipeline == name and run.attempt == self.ledger.last_attempt(key)
-        ]
+        return [record.run for record in self._records(name) if record.run is not None and not record.superseded]
+
+    def _records(self, name: str) -> list[RunRecord]:
+        every = (record for of_key in self.ledger.records.values() for record in of_key.values())
+        return [record for record in every if record.pipeline == name]
 
     def _names(self) -> set[str]:
-        runs = {run.pipeline for runs in self.ledger.runs.values() for run in runs.values()}
-        return runs | {seen.pipeline for _, _, seen in self.ledger.seen.values()}
+        return {record.pipeline for of_key in self.ledger.records.values() for record in of_key.values()}
 
     def _datasets(self) -> list[DatasetState]:
         latest: dict[str, tuple[int, str, int, int]] = {}
@@ -250,6 +223,10 @@ class MemoryEngine:
             DatasetState(name, self._watermarks.get(name), *latest.get(name, (0, "", 0, 0))[2:])
             for name in sorted({*self._watermarks, *latest})
         ]
+
+
+def _declared(record: RunRecord) -> str | None:
+    return record.declared if record.run is None else record.run.declared
 
 
 def _labels(figure: Figure) -> dict[str, str]:

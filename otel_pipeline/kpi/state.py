@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from otel_pipeline.kpi import slo
 from otel_pipeline.kpi.cardinality import OVERFLOW
-from otel_pipeline.kpi.engine import Series, series_of
+from otel_pipeline.kpi.engine import Feed, Series
 from otel_pipeline.semconv.catalogue import UNEXPECTED
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
         for kpi in catalogue:
             value = fact.get(kpi.value) if kpi.event == event else None
             if isinstance(value, (int, float)):
-                by_name[kpi.name].append(Figure(kpi, series_of(kpi, fact).labels, (_in_units(value, kpi),)))
+                by_name[kpi.name].append(Figure(kpi, Feed(kpi).series(fact).labels, (_in_units(value, kpi),)))
     return [figure for found in by_name.values() for figure in found]
 
 

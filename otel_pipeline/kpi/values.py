@@ -32,7 +32,7 @@ Value: TypeAlias = Run | Stage | RunSeen
 """One value; its identity is (run id, span id), for each of the three kinds apart."""
 
 
-def run_key(value: Value) -> str:
+def run_key(value: Value | RunRecord) -> str:
     """What the spans of one run have in common: its run id, or the trace where a stage belongs to no run."""
     return value.run_id or f"trace {value.trace_id}"
 
@@ -41,7 +41,8 @@ def run_key(value: Value) -> str:
 class RunRecord:
     """A run as it is known: ``run`` once it has ended; ``seen`` is its last sign of life, or its end.
 
-    ``superseded``: another attempt has followed.
+    ``superseded``: another attempt has followed. ``interval``, ``declared`` and ``attempt`` are those of ``RunSeen``,
+    while the run is open.
     """
 
     run_id: str
@@ -51,5 +52,8 @@ class RunRecord:
     started: int
     seen: int
     open_stages: tuple[str, ...] = ()
+    interval: float | None = None
+    declared: str | None = None
+    attempt: int = 1
     superseded: bool = False
     run: Run | None = None

@@ -1,20 +1,18 @@
-"""What is asked of the store."""
+"""What is asked of the store: the last runs, one run, and the state that figures are made of."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
-from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.semconv.attributes import RUN_RESULTS
 from otel_pipeline.store import exports, sums, tables
-from otel_pipeline.store.rows import details_of, run_from, stage_from
-from otel_pipeline.store.tables import checked, run_ids, runs, stages, watermarks
+from otel_pipeline.store.rows import record_from, stage_from
+from otel_pipeline.store.tables import checked, run_keys, runs, stages, watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +21,26 @@ if TYPE_CHECKING:
 
     from otel_pipeline.kpi.facts import Dated
     from otel_pipeline.kpi.state import Figure
+    from otel_pipeline.kpi.values import RunRecord
     from otel_pipeline.model import Stage
     from otel_pipeline.semconv.catalogue import Kpi
 
-_RUNS = select(runs, run_ids.c.run_id).join(run_ids, run_ids.c.id == runs.c.run)
+_MOST_FOUND = 50
+
+
+class Outcome(NamedTuple):
+    """When a run started and ended, and how; both None while it is open."""
+
+    started: int
+    ended: int | None
+    result: str | None
+
+
+_RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
+_STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
+    run_keys, run_keys.c.id == stages.c.run
+)
+_FINAL = runs.c.final == literal_column("1")  # as a constant, so that the index on these is used
 
 
 class Reader:
@@ -43,16 +57,24 @@ class Reader:
     def last_runs(self, pipeline: str, most: int) -> list[RunRecord]:
         """The last runs of a pipeline, open ones too, latest start first."""
         wanted = _RUNS.where(runs.c.pipeline == pipeline).order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
-        return [_record(row) for row in self._rows(wanted)]
+        return [record_from(row) for row in self._rows(wanted)]
+
+    def outcomes(self, pipeline: str, most: int) -> list[Outcome]:
+        """The last runs of a pipeline as ``last_runs`` has them, but only how they ended: for lists of many."""
+        columns = select(runs.c.started, runs.c.ended, runs.c.result)
+        wanted = columns.where(runs.c.pipeline == pipeline).order_by(runs.c.started.desc()).limit(most)
+        return [Outcome(*row) for row in self._connection.execute(wanted)]
 
     def find_run(self, name: str) -> list[RunRecord]:
         """The runs that ``name`` may mean: ``last``, a run id or its beginning; attempts and repeats latest first."""
         if name == "last":
-            return [_record(row) for row in self._rows(_RUNS.order_by(runs.c.started.desc()).limit(1))]
-        begins = run_ids.c.run_id.startswith(name, autoescape=True)
-        found = self._rows(_RUNS.where(begins).order_by(runs.c.started.desc()).limit(50))
-        exact = [row for row in found if row["run_id"] == name]
-        return [_record(row) for row in exact or found]
+            latest = [record for pipeline in self.pipelines() for record in self.last_runs(pipeline, 1)]
+            return [max(latest, key=lambda record: record.started)] if latest else []
+        exact = self._rows(_RUNS.where(run_keys.c.key == name).order_by(runs.c.started.desc()).limit(_MOST_FOUND))
+        # By comparison, not LIKE, so that the index is used whatever the collation and letters are.
+        begins = (run_keys.c.key >= name) & (run_keys.c.key < f"{name}\U0010ffff")
+        found = exact or self._rows(_RUNS.where(begins).order_by(run_keys.c.key).limit(_MOST_FOUND))
+        return sorted(map(record_from, found), key=lambda record: -record.started)
 
     def last_good_before(self, record: RunRecord) -> RunRecord | None:
         """The last run of the same pipeline that succeeded and started earlier."""
@@ -60,34 +82,34 @@ class Reader:
             runs.c.pipeline == record.pipeline, runs.c.result == "success", runs.c.started < record.started
         )
         found = self._rows(good.order_by(runs.c.started.desc()).limit(1))
-        return _record(found[0]) if found else None
+        return record_from(found[0]) if found else None
 
     def stages_of(self, record: RunRecord) -> list[Stage]:
         """The ended stages of one run, in the order of their starts.
 
         Attempts that share run id and trace are told apart by time: a stage belongs to the last that began before it.
         """
-        key = select(run_ids.c.id).where(run_ids.c.run_id == record.run_id).scalar_subquery()
-        of_run = (stages.c.run == key) & (stages.c.trace_id == bytes.fromhex(record.trace_id))
-        found = self._rows(select(stages).where(of_run).order_by(stages.c.started, stages.c.span_id))
-        starts = select(runs.c.started).where(runs.c.run == key, runs.c.trace_id == bytes.fromhex(record.trace_id))
-        others = list(self._connection.scalars(starts))
+        of_key = self._rows(_STAGES.where(run_keys.c.key == record.run_id))
+        found = [stage for row in of_key if (stage := stage_from(row)).trace_id == record.trace_id]
+        attempts = map(record_from, self._rows(_RUNS.where(run_keys.c.key == record.run_id)))
+        others = [each.started for each in attempts if each.trace_id == record.trace_id]
         if len(others) > 1:
             after = min((start for start in others if start > record.started), default=2**63)
             first = record.started if record.started > min(others) else 0
-            found = [row for row in found if first <= row["started"] < after]
-        return [stage_from(row, record.run_id) for row in found]
+            found = [stage for stage in found if first <= stage.started < after]
+        return sorted(found, key=lambda stage: (stage.started, stage.span_id))
 
     def facts_ended(self, since: int, until: int) -> Iterator[Dated]:
         """What the runs and stages that ended in that time say, each with the time of its end."""
-        ended = _RUNS.where(runs.c.ended > since, runs.c.ended <= until, runs.c.seen > since)
-        for row in self._rows(ended):
-            for event, fact in facts_of_run(run_from(row, row["run_id"]), superseded=not row["final"]):
-                yield row["ended"], event, fact
-        of_stages = select(stages, run_ids.c.run_id).join(run_ids, run_ids.c.id == stages.c.run)
-        for row in self._rows(of_stages.where(stages.c.ended > since, stages.c.ended <= until)):
-            for event, fact in facts_of_stage(stage_from(row, row["run_id"])):
-                yield row["ended"], event, fact
+        active = run_keys.c.last > since
+        for record in map(record_from, self._rows(_RUNS.where(active, runs.c.ended > since, runs.c.ended <= until))):
+            if record.run is not None:
+                for event, fact in facts_of_run(record.run, superseded=record.superseded):
+                    yield record.run.ended, event, fact
+        ended = stages.c.started + stages.c.duration
+        for stage in map(stage_from, self._rows(_STAGES.where(active, ended > since, ended <= until))):
+            for event, fact in facts_of_stage(stage):
+                yield stage.ended, event, fact
 
     def figures(self, now: int) -> list[Figure]:
         """Every series of the catalogue at ``now``."""
@@ -108,20 +130,25 @@ class Reader:
 
     def pipeline_states(self, pipelines: Sequence[str], now: int) -> list[PipelineState]:
         """What rates and ages of these pipelines are made of."""
-        return [self._pipeline(name, now) for name in pipelines]
+        alive = runs.c.result.is_(None) & (runs.c.seen >= now - ALIVE_NS)
+        counts = select(runs.c.pipeline, func.count()).where(alive).group_by(runs.c.pipeline)
+        active = {row[0]: int(row[1]) for row in self._connection.execute(counts)}
+        return [
+            PipelineState(name, active.get(name, 0), self._results(name, now - WINDOW_NS), self._last_success(name))
+            for name in pipelines
+        ]
 
-    def _pipeline(self, name: str, now: int) -> PipelineState:
-        final = (runs.c.pipeline == name) & (runs.c.final == 1)
-        results = {
-            result: self._scalar(
-                select(func.count()).where(final, runs.c.result == result, runs.c.ended > now - WINDOW_NS)
-            )
-            for result in RUN_RESULTS
-        }
-        alive = (runs.c.pipeline == name) & runs.c.result.is_(None) & (runs.c.seen >= now - ALIVE_NS)
-        active = self._scalar(select(func.count()).where(alive))
-        last = self._connection.scalar(select(func.max(runs.c.ended)).where(final, runs.c.result == "success"))
-        return PipelineState(name, active, results, last)
+    def _results(self, pipeline: str, after: int) -> dict[str, int]:
+        """How many last attempts ended after that time, by result."""
+        found = select(runs.c.result, func.count()).where(
+            runs.c.pipeline == pipeline, _FINAL, runs.c.result.in_(RUN_RESULTS), runs.c.ended > after
+        )
+        return {row[0]: int(row[1]) for row in self._connection.execute(found.group_by(runs.c.result))}
+
+    def _last_success(self, pipeline: str) -> int | None:
+        good = (runs.c.pipeline == pipeline) & _FINAL & (runs.c.result == "success")
+        found: int | None = self._connection.scalar(select(func.max(runs.c.ended)).where(good))
+        return found
 
     def _datasets(self) -> list[DatasetState]:
         newest = {row["dataset"]: row["newest"] for row in self._rows(select(watermarks))}
@@ -141,23 +168,3 @@ class Reader:
 
     def _rows(self, statement: Any) -> list[Mapping[str, Any]]:
         return [dict(row) for row in self._connection.execute(statement).mappings()]
-
-    def _scalar(self, statement: Any) -> int:
-        return int(self._connection.scalar(statement) or 0)
-
-
-def _record(row: Mapping[str, Any]) -> RunRecord:
-    if row["result"] is None:
-        return RunRecord(
-            run_id=row["run_id"],
-            trace_id=row["trace_id"].hex(),
-            span_id=row["span_id"].hex(),
-            pipeline=row["pipeline"],
-            started=row["started"],
-            seen=row["seen"],
-            open_stages=details_of(row).get("open_stages", ()),
-        )
-    run = run_from(row, row["run_id"])
-    names = {field.name for field in dataclasses.fields(RunRecord)} - {"run", "seen", "superseded"}
-    told = {name: getattr(run, name) for name in names}
-    return RunRecord(**told, seen=run.ended, superseded=not row["final"], run=run)

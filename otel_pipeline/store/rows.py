@@ -1,122 +1,132 @@
-"""Values as rows of the tables, and back."""
+"""Values as rows of the tables, and back. A row is a tuple, in the order of its table's columns.
+
+What a run or stage has in common with its key's row (its trace, a stage's pipeline) is not repeated; where it differs
+it is among the details.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
+from otel_pipeline.store.tables import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
-    from otel_pipeline.kpi.values import RunSeen
+    Row: TypeAlias = "tuple[Any, ...]"
 
-_RUN_COLUMNS = {"trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended"}
-_STAGE_COLUMNS = {
-    "trace_id", "span_id", "run_id", "pipeline", "name", "result", "started", "ended", "self_time", "wait_time",
-    "records",
-}  # fmt: skip
 _NESTED: dict[str, type] = {"datasets": Dataset, "checks": Check, "record_errors": RecordError}
 _LISTS = ("upstream", "not_started", "open_stages", "keys")
+_IN_RUN_COLUMNS = {"trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended", "self_time"}
+_IN_STAGE_COLUMNS = {
+    "trace_id", "span_id", "run_id", "pipeline", "name", "result", "started", "ended", "self_time", "wait_time",
+    "records", "kind",
+}  # fmt: skip
+_RUN_DETAILS = tuple((field.name, field.default) for field in fields(Run) if field.name not in _IN_RUN_COLUMNS)
+_STAGE_DETAILS = tuple((field.name, field.default) for field in fields(Stage) if field.name not in _IN_STAGE_COLUMNS)
+
+_OPEN_DETAILS = (("open_stages", ()), ("interval", None), ("declared", None))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def run_row(key: int, run: Run, *, final: bool) -> dict[str, Any]:
-    """The row of an ended run."""
-    return {
-        "run": key,
-        "span_id": bytes.fromhex(run.span_id),
-        "trace_id": bytes.fromhex(run.trace_id),
-        "pipeline": run.pipeline,
-        "attempt": run.attempt,
-        "result": run.result,
-        "started": run.started,
-        "ended": run.ended,
-        "seen": run.ended,
-        "final": int(final),
-        "details": _details(run, _RUN_COLUMNS),
-    }
+class Key(NamedTuple):
+    """A row of ``run_key``, as far as its runs and stages need it."""
+
+    id: int
+    trace_id: bytes
+    pipeline: str | None
 
 
-def seen_row(key: int, seen: RunSeen) -> dict[str, Any]:
-    """The row of a run that has not ended."""
-    told = _known({"open_stages": seen.open_stages, "interval": seen.interval, "declared": seen.declared})
-    return {
-        "run": key,
-        "span_id": bytes.fromhex(seen.span_id),
-        "trace_id": bytes.fromhex(seen.trace_id),
-        "pipeline": seen.pipeline,
-        "attempt": seen.attempt,
-        "result": None,
-        "started": seen.time,
-        "ended": None,
-        "seen": seen.time,
-        "final": 0,
-        "details": _compact(told),
-    }
-
-
-def stage_row(key: int, stage: Stage) -> dict[str, Any]:
-    """The row of an ended stage, its datasets, checks and samples of failed records in it."""
-    records = stage.records
-    return {
-        "run": key,
-        "span_id": bytes.fromhex(stage.span_id),
-        "trace_id": bytes.fromhex(stage.trace_id),
-        "name": stage.name,
-        "pipeline": stage.pipeline,
-        "result": stage.result,
-        "started": stage.started,
-        "ended": stage.ended,
-        "self_time": stage.self_time,
-        "wait_time": stage.wait_time,
-        "records_in": records.in_,
-        "records_out": records.out,
-        "records_failed": records.failed,
-        "records_dropped": records.dropped,
-        "records_duplicate": records.duplicate,
-        "records_bytes": records.bytes,
-        "details": _details(stage, _STAGE_COLUMNS),
-    }
-
-
-def run_from(row: Mapping[str, Any], run_id: str) -> Run:
-    """The ended run that ``run_row`` has stored."""
-    return Run(
-        trace_id=row["trace_id"].hex(),
-        span_id=row["span_id"].hex(),
-        run_id=run_id,
-        pipeline=row["pipeline"],
-        result=row["result"],
-        started=row["started"],
-        ended=row["ended"],
-        attempt=row["attempt"],
-        **details_of(row),
+def run_row(key: Key, record: RunRecord) -> Row:
+    """The row of a run, ended or not."""
+    run, trace_id = record.run, bytes.fromhex(record.trace_id)
+    told: dict[str, Any] = {} if trace_id == key.trace_id else {"trace_id": record.trace_id}
+    if run is not None:
+        told |= _details(run, _RUN_DETAILS)
+    else:
+        told |= _details(record, _OPEN_DETAILS)
+    return (
+        key.id,
+        bytes.fromhex(record.span_id),
+        record.pipeline,
+        run.attempt if run is not None else record.attempt,
+        run.result if run is not None else None,
+        record.started,
+        run.ended if run is not None else None,
+        record.seen if run is None else None,
+        int(run is not None and not record.superseded),
+        run.self_time if run is not None else None,
+        _compact(told),
     )
 
 
-def stage_from(row: Mapping[str, Any], run_id: str) -> Stage:
-    """The stage that ``stage_row`` has stored."""
+def stage_row(key: Key, stage: Stage) -> Row:
+    """The row of an ended stage, its datasets, checks and samples of failed records in it."""
+    told = _details(stage, _STAGE_DETAILS)
+    if bytes.fromhex(stage.trace_id) != key.trace_id:
+        told["trace_id"] = stage.trace_id
+    if stage.pipeline != key.pipeline:
+        told["pipeline"] = stage.pipeline
+    records = stage.records
+    return (
+        key.id,
+        bytes.fromhex(stage.span_id),
+        stage.name,
+        stage.kind,
+        None if stage.result == "success" else stage.result,
+        stage.started,
+        stage.ended - stage.started,
+        stage.self_time,
+        stage.wait_time,
+        records.in_,
+        records.out,
+        records.failed,
+        records.dropped,
+        records.duplicate,
+        records.bytes,
+        _compact(told),
+    )
+
+
+def record_from(row: Mapping[str, Any]) -> RunRecord:
+    """The run that ``run_row`` has stored; ``row`` has its columns, and the key's ``key`` and ``trace_id``."""
+    told = {"trace_id": row["trace_id"].hex(), **_read_details(row["details"])}
+    ids = {"trace_id": told.pop("trace_id"), "span_id": row["span_id"].hex(), "run_id": row["key"]}
+    shared = {**ids, "pipeline": row["pipeline"], "started": row["started"]}
+    if row["result"] is None:
+        return RunRecord(**shared, seen=row["seen"], attempt=row["attempt"], **told)
+    columns = {name: row[name] for name in ("result", "ended", "attempt", "self_time")}
+    run = Run(**shared, **columns, **told)
+    return RunRecord(**shared, seen=run.ended, superseded=not row["final"], run=run)
+
+
+def stage_from(row: Mapping[str, Any]) -> Stage:
+    """The stage that ``stage_row`` has stored; ``row`` has its columns, and ``key``, ``trace_id``, ``pipeline``."""
+    shared = {"trace_id": row["trace_id"].hex(), "pipeline": row["pipeline"]}
     return Stage(
-        trace_id=row["trace_id"].hex(),
         span_id=row["span_id"].hex(),
         name=row["name"],
-        result=row["result"],
+        kind=row["kind"],
+        result=row["result"] or "success",
         started=row["started"],
-        ended=row["ended"],
+        ended=row["started"] + row["duration"],
         self_time=row["self_time"],
         wait_time=row["wait_time"],
-        run_id=None if run_id.startswith("trace ") else run_id,
-        pipeline=row["pipeline"],
-        records=Records(*(row[f"records_{name}"] for name in ("in", "out", "failed", "dropped", "duplicate", "bytes"))),
-        **details_of(row),
+        run_id=None if row["key"].startswith("trace ") else row["key"],
+        records=Records(*(row[f"records_{name}"] for name in COUNTS)),
+        **{**shared, **_read_details(row["details"])},
     )
 
 
-def details_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that stand in a row's JSON."""
-    found: dict[str, Any] = json.loads(row["details"])
+def _read_details(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    found: dict[str, Any] = json.loads(text)
     return {name: _read(name, value) for name, value in found.items()}
 
 
@@ -126,21 +136,18 @@ def _read(name: str, value: Any) -> Any:
     return tuple(value) if name in _LISTS else value
 
 
-def _details(value: Run | Stage, columns: set[str]) -> str:
+def _details(value: Run | Stage | RunRecord, names: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """What differs from a field's default; most runs and stages have little of it."""
-    told = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in columns}
-    return _compact({
-        name: [_known(asdict(each)) for each in part] if name in _NESTED else part
-        for name, part in _known(told).items()
-    })  # fmt: skip
-
-
-def _known(told: Mapping[str, Any]) -> dict[str, Any]:
-    # "exhausted" may be unknown or false; "late" is false unless told.
     return {
-        name: part for name, part in told.items() if part not in (None, ()) and not (name == "late" and part is False)
+        name: [_known(asdict(each)) for each in part] if name in _NESTED else part
+        for name, default in names
+        if (part := getattr(value, name)) != default
     }
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _known(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in told.items() if part not in (None, ())}
+
+
+def _compact(told: dict[str, Any]) -> str | None:
+    return _encode(told) if told else None

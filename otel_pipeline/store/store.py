@@ -7,54 +7,74 @@ told that it has arrived.
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, delete, event, exists, select, tuple_
-from sqlalchemy.pool import NullPool
+from sqlalchemy import delete, exists, select, tuple_
 
+from otel_pipeline.config import is_url
 from otel_pipeline.kpi.engine import Engine
-from otel_pipeline.store import exports, schema, sums
-from otel_pipeline.store.errors import StoreError, translated
+from otel_pipeline.store import exports, schema
+from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.ledger import SqlLedger
 from otel_pipeline.store.reading import Reader
-from otel_pipeline.store.tables import checked, run_ids, runs, stages
+from otel_pipeline.store.sqlite import Sqlite
+from otel_pipeline.store.sums import Sums
+from otel_pipeline.store.tables import checked, run_keys, runs, stages
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
     from otel_pipeline.kpi.values import Value
     from otel_pipeline.semconv.catalogue import Kpi
+    from otel_pipeline.store.database import Database
 
 DAY_NS = 86_400 * 10**9
 RETENTION_NS = 400 * DAY_NS
 """How long runs are kept. What ended before is late when it arrives: it may have been counted and forgotten."""
-_CHUNK = 500
+_CLOCKS_NS = 3600 * 10**9
+"""Kept that much longer, since the clocks of several processors differ: what one forgets is late for the others too."""
+_KEYS, _ROWS = 100, 1000
+"""Removed in one transaction: every writer waits for it."""
 
 
 class Store:
-    """The store in the file ``path``.
+    """The store in ``place``: a file, or a URL ``postgresql://…``.
 
-    It is made (for its user alone) when missing, and brought up to the present schema. A file that cannot be written is
-    opened for reading; ``read_only`` then says so. Raises StoreError.
+    A file is made (for its user alone) when missing, and the tables are brought up to the present schema. What cannot
+    be written is opened for reading; ``read_only`` then says so. ``busy_s``: how long a writer waits for another;
+    ``sync``: see ``Sqlite``. Raises StoreError.
     """
 
-    def __init__(self, path: Path, *, engine: Engine | None = None, busy_s: float = 10.0) -> None:
-        self.path = path
-        self.read_only = False
+    def __init__(
+        self, place: Path | str, *, engine: Engine | None = None, busy_s: float = 10.0, sync: str = "normal"
+    ) -> None:
+        self._database = _database(place, busy_s, sync)
         self._counting = engine or Engine()
-        self._busy_s = busy_s
-        with translated(path):
-            self._make()
-            self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
-            event.listen(self._engine, "begin", _begin)
-            self._prepare()
+        self._sums = Sums(self._database)
+        weakref.finalize(self, self._database.close)
+        with self._database.translated():
+            self._database.prepare()
+            self._upgrade()
+
+    @property
+    def name(self) -> str:
+        """Where it is, as people and errors see it."""
+        return self._database.name
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it can only be read."""
+        return self._database.read_only
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._database.close()
 
     @property
     def catalogue(self) -> Sequence[Kpi]:
@@ -67,9 +87,10 @@ class Store:
         ``now`` is in nanoseconds since the epoch.
         """
         now = time.time_ns() if now is None else now
-        with translated(self.path), self._writing() as connection:
-            updates = self._counting.consume(values, SqlLedger(connection), horizon=now - RETENTION_NS)
-            overflowed = sums.apply(connection, updates, now)
+        with self._writing() as connection:
+            ledger = SqlLedger(self._database, connection)
+            updates = self._counting.consume(values, ledger, horizon=now - RETENTION_NS)
+            overflowed = self._sums.apply(connection, updates, now)
         if overflowed:
             updates.counts["overflowed"] += overflowed.total()
         return updates.counts
@@ -77,7 +98,7 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reader]:
         """A reader, of one moment: what is written meanwhile is not seen."""
-        with translated(self.path), self._engine.connect() as connection:
+        with self._database.translated(), self._database.reading() as connection:
             yield Reader(connection, self._counting.catalogue)
 
     def export(self, holder: str, *, interval_s: float, now: int | None = None) -> exports.Moment | None:
@@ -86,8 +107,10 @@ class Store:
         ``holder`` names the process, ``interval_s`` is the time between its exports in seconds.
         """
         began, interval = time.monotonic(), round(interval_s * 1e9)
-        with translated(self.path), self._writing() as connection:
-            moment = exports.begin(connection, holder, self._clock(connection) if now is None else now, interval)
+        with self._writing() as connection:
+            moment = exports.begin(
+                connection, holder, self._database.clock(connection) if now is None else now, interval
+            )
         if moment is None:
             return None
         with self.reading() as reader:
@@ -98,81 +121,61 @@ class Store:
     def delivered(self, moment: exports.Moment) -> None:
         """Note that what was exported at ``moment`` has arrived."""
         if due := [series for series, begun in moment.begun.items() if begun.due]:
-            with translated(self.path), self._writing() as connection:
+            with self._writing() as connection:
                 exports.deliver(connection, due)
 
     def release(self, holder: str) -> None:
         """Let another process export at once."""
-        with translated(self.path), self._writing() as connection:
+        with self._writing() as connection:
             exports.release(connection, holder)
-
-    def _clock(self, connection: Connection) -> int:
-        """Now, in nanoseconds since the epoch, by one clock for all who share the store."""
-        del connection
-        return time.time_ns()
 
     def forget(self, *, now: int | None = None, most: int = 20) -> int:
         """Remove what is older than the retention, in at most ``most`` small transactions; returns how many rows."""
-        horizon = (time.time_ns() if now is None else now) - RETENTION_NS
+        horizon = (time.time_ns() if now is None else now) - RETENTION_NS - _CLOCKS_NS
         total = 0
         for _ in range(most):
-            with translated(self.path), self._writing() as connection:
+            with self._writing() as connection:
                 removed = _forget(connection, horizon)
             total += removed
             if not removed:
                 break
         return total
 
-    def _make(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-    def _connect(self) -> sqlite3.Connection:
-        mode = "mode=ro" if self.read_only else "mode=rw"
-        if self.read_only and not self.path.with_name(f"{self.path.name}-wal").exists():
-            mode += "&immutable=1"  # its journal could not be made here, and nobody has one open
-        address = f"{self.path.absolute().as_uri()}?{mode}"
-        connection = sqlite3.connect(address, uri=True, timeout=self._busy_s, isolation_level=None)
-        # With the journal, what is committed outlives the process; FULL would outlive a loss of power too.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-    def _prepare(self) -> None:
-        """The journal and the schema; where the file cannot be written, see that it can be read."""
-        if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
-            self.read_only = True
-        else:
-            with self._engine.connect() as connection:
-                connection.connection.driver_connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
-                found = schema.version_of(connection)
-            if found != schema.VERSION:
-                with self._writing() as connection:
-                    schema.upgrade(connection)
+    def _upgrade(self) -> None:
+        with self._database.reading() as connection:
+            found = schema.version_of(connection)
+        if found == schema.VERSION:
             return
-        with self._engine.connect() as connection:
-            if schema.version_of(connection) != schema.VERSION:
-                raise StoreError(f"store {self.path}: it is read-only and of another version of otel_pipeline")
+        if self.read_only:
+            raise StoreError(f"store {self.name}: it is read-only and of another version of otel_pipeline")
+        with self._database.writing() as connection:
+            self._database.alone(connection)
+            schema.upgrade(connection)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        # IMMEDIATE: a transaction that begins by reading and then finds another writer could only fail.
-        with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        with self._database.translated(), self._database.writing() as connection:
             yield connection
 
 
-def _begin(connection: Any) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+def _database(place: Path | str, busy_s: float, sync: str) -> Database:
+    if isinstance(place, Path) or not is_url(place):
+        return Sqlite(Path(place), busy_s=busy_s, sync=sync)
+    from otel_pipeline.store.postgresql import Postgresql  # noqa: PLC0415 - its driver is loaded where it is used
+
+    return Postgresql(place, busy_s=busy_s)
 
 
 def _forget(connection: Connection, horizon: int) -> int:
-    removed = 0
-    for table, when in ((stages, stages.c.ended), (runs, runs.c.seen)):
-        old = select(table.c.run, table.c.span_id).where(when < horizon).order_by(when).limit(_CHUNK)
-        keys = {key for key, _ in connection.execute(old)}
-        removed += connection.execute(delete(table).where(tuple_(table.c.run, table.c.span_id).in_(old))).rowcount
-        unused = [~exists().where(other.c.run == run_ids.c.id) for other in (stages, runs)]
-        connection.execute(delete(run_ids).where(run_ids.c.id.in_(sorted(keys)), *unused))
+    """Remove some rows under keys whose last sign of life was before ``horizon``; how many."""
+    # Held, so that nobody notes anything under them meanwhile; those that somebody holds are not that old.
+    old = select(run_keys.c.id).where(run_keys.c.last < horizon).order_by(run_keys.c.last).limit(_KEYS)
+    keys = list(connection.scalars(old.with_for_update(skip_locked=True)))
+    some = select(stages.c.run, stages.c.span_id).where(stages.c.run.in_(keys)).limit(_ROWS)
+    removed = connection.execute(delete(stages).where(tuple_(stages.c.run, stages.c.span_id).in_(some))).rowcount
+    if removed < _ROWS:
+        removed += connection.execute(delete(runs).where(runs.c.run.in_(keys))).rowcount
+        connection.execute(delete(run_keys).where(run_keys.c.id.in_(keys)))
     newest = select(checked.c.ended).where(checked.c.ended < horizon).limit(1)
     if connection.scalar(newest) is not None:
         later = checked.alias()

@@ -1,16 +1,19 @@
 """The tables. ``docs/store.md`` says why they are laid out like this.
 
-Runs and stages are the ledger: their primary key is (run id, span id), so a span that arrives again inserts nothing.
-Times are nanoseconds since the epoch; ids are bytes; what only people read is compact JSON in ``details``.
+Runs and stages are the ledger: their primary key is (run key, span id), so a span that arrives again inserts nothing.
+Times are nanoseconds since the epoch; span and trace ids are bytes; what only people read is compact JSON in
+``details``, null where there is none. Each column says what becomes of it when a row is merged into one that is there.
+No foreign keys: whoever writes under a run key holds that key's row until the end of the transaction.
 """
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from sqlalchemy import (
     BigInteger,
     Column,
-    Float,
-    ForeignKey,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -18,77 +21,94 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
+    literal_column,
 )
+
+Rule = Literal["add", "greatest", "replace"]
+"""How a column of a row that is there takes a value that arrives. One without a rule stays as it is."""
 
 metadata = MetaData()
 
 MOST_BUCKETS = 20
 """The widest histogram has as many buckets, one column each."""
 
+
+def _column(name: str, kind: Any, rule: Rule | None = None, *, null: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=null, info={"rule": rule})
+
+
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
-run_ids = Table(
-    "run_id",
+# One row for each run id: a number for it, and what its spans have in common, so that they need not repeat it.
+run_keys = Table(
+    "run_key",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("run_id", Text, nullable=False, unique=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _column("key", Text),
+    _column("trace_id", LargeBinary),
+    _column("pipeline", Text, null=True),
+    _column("last", BigInteger, "greatest"),  # the last sign of life or end under this key
+    UniqueConstraint("key"),
+    info={"identity": ("key",)},
 )
+Index("run_key_by_last", run_keys.c.last)
 
 runs = Table(
     "run",
     metadata,
-    Column("run", Integer, ForeignKey(run_ids.c.id), nullable=False),
-    Column("span_id", LargeBinary, nullable=False),
-    Column("trace_id", LargeBinary, nullable=False),
-    Column("pipeline", Text, nullable=False),
-    Column("attempt", BigInteger, nullable=False),
-    Column("result", Text),  # null while the run has not ended
-    Column("started", BigInteger, nullable=False),
-    Column("ended", BigInteger),
-    Column("seen", BigInteger, nullable=False),  # the last sign of life, or the end
-    Column("final", Integer, nullable=False),  # 1 for the last attempt of those that have ended
-    Column("details", Text, nullable=False),
+    _column("run", BigInteger),
+    _column("span_id", LargeBinary),
+    _column("pipeline", Text, "replace"),
+    _column("attempt", BigInteger, "replace"),
+    _column("result", Text, "replace", null=True),  # null while the run has not ended
+    _column("started", BigInteger, "replace"),
+    _column("ended", BigInteger, "replace", null=True),
+    _column("seen", BigInteger, "replace", null=True),  # the last sign of life; null once it has ended
+    _column("final", Integer, "replace"),  # 1 for the last attempt of those that have ended
+    _column("self_time", Double, "replace", null=True),
+    _column("details", Text, "replace", null=True),
     PrimaryKeyConstraint("run", "span_id"),
     sqlite_with_rowid=False,
 )
-Index("run_by_pipeline", runs.c.pipeline, runs.c.started)
-Index("run_by_result", runs.c.pipeline, runs.c.result, runs.c.ended, runs.c.final)
-Index("run_by_seen", runs.c.seen)
+Index("run_by_start", runs.c.pipeline, runs.c.started, runs.c.ended, runs.c.result)
+_final = runs.c.final == literal_column("1")
+Index("run_by_end", runs.c.pipeline, runs.c.result, runs.c.ended, sqlite_where=_final, postgresql_where=_final)
+_open = runs.c.result.is_(None)
+Index("run_open", runs.c.seen, runs.c.pipeline, sqlite_where=_open, postgresql_where=_open)
 
 COUNTS = ("in", "out", "failed", "dropped", "duplicate", "bytes")
 
 stages = Table(
     "stage",
     metadata,
-    Column("run", Integer, ForeignKey(run_ids.c.id), nullable=False),
-    Column("span_id", LargeBinary, nullable=False),
-    Column("trace_id", LargeBinary, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("pipeline", Text),
-    Column("result", Text, nullable=False),
-    Column("started", BigInteger, nullable=False),
-    Column("ended", BigInteger, nullable=False),
-    Column("self_time", Float, nullable=False),
-    Column("wait_time", Float, nullable=False),
-    *(Column(f"records_{name}", BigInteger) for name in COUNTS),
-    Column("details", Text, nullable=False),
+    _column("run", BigInteger),
+    _column("span_id", LargeBinary),
+    _column("name", Text),
+    _column("kind", Text, null=True),
+    _column("result", Text, null=True),  # null: success, as nearly all are
+    _column("started", BigInteger),
+    _column("duration", BigInteger),
+    _column("self_time", Double),
+    _column("wait_time", Double),
+    *(_column(f"records_{name}", BigInteger, null=True) for name in COUNTS),
+    _column("details", Text, null=True),
     PrimaryKeyConstraint("run", "span_id"),
     sqlite_with_rowid=False,
 )
-Index("stage_by_end", stages.c.ended)
 
 
 def _series(name: str) -> Table:
     return Table(
         name,
         metadata,
-        Column("kpi", Text, nullable=False),
-        Column("labels", Text, nullable=False),  # a JSON list, in the order of the metric's attributes
-        Column("width", Integer, nullable=False),  # how many of the numbers it has
-        Column("created", BigInteger, nullable=False),
-        Column("value", BigInteger, nullable=False),
-        Column("count", BigInteger, nullable=False),
-        *(Column(f"b{number}", BigInteger, nullable=False) for number in range(MOST_BUCKETS)),
+        _column("kpi", Text),
+        _column("labels", Text),  # a JSON list, in the order of the metric's attributes
+        _column("created", BigInteger),
+        _column("value", BigInteger, "add"),
+        # Null beyond what the KPI has: a counter has a value, a histogram also a count and its buckets.
+        _column("count", BigInteger, "add", null=True),
+        *(_column(f"b{number}", BigInteger, "add", null=True) for number in range(MOST_BUCKETS)),
         PrimaryKeyConstraint("kpi", "labels"),
         sqlite_with_rowid=False,
     )
@@ -101,18 +121,23 @@ NUMBERS = ("value", "count", *(f"b{number}" for number in range(MOST_BUCKETS)))
 checked = Table(
     "checked",
     metadata,
-    Column("dataset", Text, nullable=False),
-    Column("run_id", Text, nullable=False),
-    Column("passed", BigInteger, nullable=False),
-    Column("failed", BigInteger, nullable=False),
-    Column("ended", BigInteger, nullable=False),
+    _column("dataset", Text),
+    _column("run_id", Text),
+    _column("passed", BigInteger, "add"),
+    _column("failed", BigInteger, "add"),
+    _column("ended", BigInteger, "greatest"),
     PrimaryKeyConstraint("dataset", "run_id"),
     sqlite_with_rowid=False,
 )
 Index("checked_by_end", checked.c.dataset, checked.c.ended, checked.c.run_id)
 
 watermarks = Table(
-    "watermark", metadata, Column("dataset", Text, primary_key=True), Column("newest", BigInteger, nullable=False)
+    "watermark",
+    metadata,
+    _column("dataset", Text),
+    _column("newest", BigInteger, "greatest"),
+    PrimaryKeyConstraint("dataset"),
+    sqlite_with_rowid=False,
 )
 
 exported = Table(

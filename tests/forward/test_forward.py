@@ -156,7 +156,7 @@ def test_every_series_has_one_name_and_label_set(store: Store) -> None:
 
 def test_one_exports_at_a_time_and_another_follows_when_it_hangs(store: Store) -> None:
     """Two processes on one store; neither is told that the other is gone."""
-    other = Store(store.path)
+    other = Store(store.name)
     assert store.export("a", interval_s=INTERVAL, now=NOW) is not None
     assert other.export("b", interval_s=INTERVAL, now=NOW + 14 * SECOND) is None
     late = NOW + (LEASE_INTERVALS * INTERVAL + 1) * SECOND

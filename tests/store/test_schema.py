@@ -76,4 +76,4 @@ def test_a_later_store_is_left_alone(tmp_path: Path) -> None:
     with store._writing() as connection:
         connection.execute(text("UPDATE meta SET value = '99' WHERE name = 'schema'"))
     with pytest.raises(StoreError, match="schema 99"):
-        Store(store.path)
+        Store(store.name)

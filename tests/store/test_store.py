@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.kpi.values import Value
 
-DAY = 86_400 * SECOND
+HOUR = 3600 * SECOND
 
 
 class KilledError(Exception):
@@ -143,15 +143,15 @@ def test_the_file_is_for_its_user_alone(store: Store) -> None:
     """Names of tables and messages of errors are in it."""
     store.write([run()], now=NOW)
     if sys.platform != "win32":
-        assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(Path(store.name).stat().st_mode) == 0o600
+        assert stat.S_IMODE(Path(store.name).parent.stat().st_mode) == 0o700
 
 
 def test_the_journal_lets_readers_go_on_while_somebody_writes(store: Store) -> None:
     """A writer that cannot have the lock says so, and nothing of its transaction has happened."""
     store.write([run()], now=NOW)
-    impatient = Store(store.path, busy_s=0.01)
-    other = sqlite3.connect(store.path, isolation_level=None)
+    impatient = Store(store.name, busy_s=0.01)
+    other = sqlite3.connect(Path(store.name), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreBusyError, match="another process is writing"):
         impatient.write([stage()], now=NOW)
@@ -174,26 +174,19 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path, content: bytes) -
 def test_a_damaged_store_says_so(store: Store) -> None:
     """Pages that were overwritten are noticed when they are read."""
     store.write([run(f"r{n}", span=n) for n in range(1, 500)], now=NOW)
-    whole = store.path.read_bytes()
-    for suffix in ("-wal", "-shm"):
-        Path(f"{store.path}{suffix}").unlink(missing_ok=True)
-    store.path.write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
+    store.close()
+    whole = Path(store.name).read_bytes()
+    Path(store.name).write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
     with pytest.raises(StoreError, match="damaged"):
-        figures(Store(store.path))
+        figures(Store(store.name))
 
 
-def test_a_full_disk_says_so_and_nothing_has_happened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_says_so_and_nothing_has_happened(store: Store) -> None:
     """SQLite's own bound on pages stands in for the disk's."""
     store.write([run()], now=NOW)
-    before, connect = figures(store), store._connect
-
-    def bounded() -> sqlite3.Connection:
-        connection = connect()
-        connection.execute("PRAGMA max_page_count = 1")
-        return connection
-
-    monkeypatch.setattr(store, "_connect", bounded)
-    store._engine.pool._creator = bounded  # type: ignore[attr-defined]  # the pool has its own reference
+    before = figures(store)
+    with store._writing() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
     with pytest.raises(StoreError, match="full"):
         store.write([stage(span=n, name="x" * 200 + str(n)) for n in range(1, 400)], now=NOW)
     assert figures(store) == before
@@ -203,7 +196,7 @@ def test_a_read_only_store_is_read(store: Store, monkeypatch: pytest.MonkeyPatch
     """And writing says why not. (Root may write everywhere, so the answer is given for the system here.)"""
     store.write([run()], now=NOW)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    other = Store(store.path)
+    other = Store(store.name)
     assert other.read_only
     assert figures(other) == figures(store)
     with pytest.raises(StoreError, match="read-only"):
@@ -217,15 +210,15 @@ def test_what_is_older_than_the_retention_goes_and_does_not_come_back(store: Sto
     store.write(old, now=NOW - RETENTION_NS)
     store.write([run(), stage()], now=NOW)
     before = [figure for figure in figures(store) if not figure.kpi.derived]
-    assert store.forget(now=NOW) == 2
-    assert store.forget(now=NOW) == 0
+    assert store.forget(now=NOW + HOUR) == 2
+    assert store.forget(now=NOW + HOUR) == 0
     assert store.write(old, now=NOW) == {"late": 2}
     assert [figure for figure in figures(store) if not figure.kpi.derived] == before
     with store.reading() as reader:
         assert not reader.find_run("old")
         assert reader.stages_of(reader.find_run("r1")[0]) == [stage()]
-    with sqlite3.connect(store.path) as connection:
-        assert connection.execute("SELECT run_id FROM run_id").fetchall() == [("r1",)]
+    with sqlite3.connect(Path(store.name)) as connection:
+        assert connection.execute("SELECT key FROM run_key").fetchall() == [("r1",)]
     connection.close()
 
 

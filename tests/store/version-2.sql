@@ -35,125 +35,123 @@ CREATE TABLE meta (
 );
 INSERT INTO "meta" VALUES('schema','2');
 CREATE TABLE run (
-	run INTEGER NOT NULL, 
+	run BIGINT NOT NULL, 
 	span_id BLOB NOT NULL, 
-	trace_id BLOB NOT NULL, 
 	pipeline TEXT NOT NULL, 
 	attempt BIGINT NOT NULL, 
 	result TEXT, 
 	started BIGINT NOT NULL, 
 	ended BIGINT, 
-	seen BIGINT NOT NULL, 
+	seen BIGINT, 
 	final INTEGER NOT NULL, 
-	details TEXT NOT NULL, 
-	PRIMARY KEY (run, span_id), 
-	FOREIGN KEY(run) REFERENCES run_id (id)
+	self_time DOUBLE, 
+	details TEXT, 
+	PRIMARY KEY (run, span_id)
 )
  WITHOUT ROWID
 
 ;
-INSERT INTO "run" VALUES(1,X'0000000000000001',X'4BF92F3577B34DA6A3CE929D0E0E4736','orders',1,'success',1767261501000000000,1767261503000000000,1767261503000000000,1,'{"self_time":0.1}');
-CREATE TABLE run_id (
+INSERT INTO "run" VALUES(1,X'0000000000000001','orders',1,'success',1767261501000000000,1767261503000000000,NULL,1,0.1,NULL);
+CREATE TABLE run_key (
 	id INTEGER NOT NULL, 
-	run_id TEXT NOT NULL, 
-	PRIMARY KEY (id), 
-	UNIQUE (run_id)
-);
-INSERT INTO "run_id" VALUES(1,'r1');
-CREATE TABLE stage (
-	run INTEGER NOT NULL, 
-	span_id BLOB NOT NULL, 
+	"key" TEXT NOT NULL, 
 	trace_id BLOB NOT NULL, 
-	name TEXT NOT NULL, 
 	pipeline TEXT, 
-	result TEXT NOT NULL, 
+	last BIGINT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE ("key")
+);
+INSERT INTO "run_key" VALUES(1,'r1',X'4BF92F3577B34DA6A3CE929D0E0E4736','orders',1767261503000000000);
+CREATE TABLE stage (
+	run BIGINT NOT NULL, 
+	span_id BLOB NOT NULL, 
+	name TEXT NOT NULL, 
+	kind TEXT, 
+	result TEXT, 
 	started BIGINT NOT NULL, 
-	ended BIGINT NOT NULL, 
-	self_time FLOAT NOT NULL, 
-	wait_time FLOAT NOT NULL, 
+	duration BIGINT NOT NULL, 
+	self_time DOUBLE NOT NULL, 
+	wait_time DOUBLE NOT NULL, 
 	records_in BIGINT, 
 	records_out BIGINT, 
 	records_failed BIGINT, 
 	records_dropped BIGINT, 
 	records_duplicate BIGINT, 
 	records_bytes BIGINT, 
-	details TEXT NOT NULL, 
-	PRIMARY KEY (run, span_id), 
-	FOREIGN KEY(run) REFERENCES run_id (id)
+	details TEXT, 
+	PRIMARY KEY (run, span_id)
 )
  WITHOUT ROWID
 
 ;
-INSERT INTO "stage" VALUES(1,X'0000000000000064',X'4BF92F3577B34DA6A3CE929D0E0E4736','load','orders','success',1767261501000000000,1767261502000000000,0.25,0.0,NULL,NULL,NULL,NULL,NULL,NULL,'{}');
+INSERT INTO "stage" VALUES(1,X'0000000000000064','load',NULL,NULL,1767261501000000000,1000000000,0.25,0.0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE sum (
 	kpi TEXT NOT NULL, 
 	labels TEXT NOT NULL, 
-	width INTEGER NOT NULL, 
 	created BIGINT NOT NULL, 
 	value BIGINT NOT NULL, 
-	count BIGINT NOT NULL, 
-	b0 BIGINT NOT NULL, 
-	b1 BIGINT NOT NULL, 
-	b2 BIGINT NOT NULL, 
-	b3 BIGINT NOT NULL, 
-	b4 BIGINT NOT NULL, 
-	b5 BIGINT NOT NULL, 
-	b6 BIGINT NOT NULL, 
-	b7 BIGINT NOT NULL, 
-	b8 BIGINT NOT NULL, 
-	b9 BIGINT NOT NULL, 
-	b10 BIGINT NOT NULL, 
-	b11 BIGINT NOT NULL, 
-	b12 BIGINT NOT NULL, 
-	b13 BIGINT NOT NULL, 
-	b14 BIGINT NOT NULL, 
-	b15 BIGINT NOT NULL, 
-	b16 BIGINT NOT NULL, 
-	b17 BIGINT NOT NULL, 
-	b18 BIGINT NOT NULL, 
-	b19 BIGINT NOT NULL, 
+	count BIGINT, 
+	b0 BIGINT, 
+	b1 BIGINT, 
+	b2 BIGINT, 
+	b3 BIGINT, 
+	b4 BIGINT, 
+	b5 BIGINT, 
+	b6 BIGINT, 
+	b7 BIGINT, 
+	b8 BIGINT, 
+	b9 BIGINT, 
+	b10 BIGINT, 
+	b11 BIGINT, 
+	b12 BIGINT, 
+	b13 BIGINT, 
+	b14 BIGINT, 
+	b15 BIGINT, 
+	b16 BIGINT, 
+	b17 BIGINT, 
+	b18 BIGINT, 
+	b19 BIGINT, 
 	PRIMARY KEY (kpi, labels)
 )
  WITHOUT ROWID
 
 ;
-INSERT INTO "sum" VALUES('pipeline.run.duration','["orders", "success"]',18,1767261600000000000,2000000000,1,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "cancellation"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "failure"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "lost"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "skip"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "success"]',1,1767261600000000000,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "timeout"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.stage.duration','["orders", "load", "success"]',21,1767261600000000000,1000000000,1,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.stage.self_time','["orders", "load"]',1,1767261600000000000,250000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
-INSERT INTO "sum" VALUES('pipeline.stage.waited','["orders", "load"]',1,1767261600000000000,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);
+INSERT INTO "sum" VALUES('pipeline.run.duration','["orders", "success"]',1767261600000000000,2000000000,1,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "cancellation"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "failure"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "lost"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "skip"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "success"]',1767261600000000000,1,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.run.ended','["orders", "timeout"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.stage.duration','["orders", "load", "success"]',1767261600000000000,1000000000,1,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,NULL);
+INSERT INTO "sum" VALUES('pipeline.stage.self_time','["orders", "load"]',1767261600000000000,250000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "sum" VALUES('pipeline.stage.waited','["orders", "load"]',1767261600000000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE taken (
 	kpi TEXT NOT NULL, 
 	labels TEXT NOT NULL, 
-	width INTEGER NOT NULL, 
 	created BIGINT NOT NULL, 
 	value BIGINT NOT NULL, 
-	count BIGINT NOT NULL, 
-	b0 BIGINT NOT NULL, 
-	b1 BIGINT NOT NULL, 
-	b2 BIGINT NOT NULL, 
-	b3 BIGINT NOT NULL, 
-	b4 BIGINT NOT NULL, 
-	b5 BIGINT NOT NULL, 
-	b6 BIGINT NOT NULL, 
-	b7 BIGINT NOT NULL, 
-	b8 BIGINT NOT NULL, 
-	b9 BIGINT NOT NULL, 
-	b10 BIGINT NOT NULL, 
-	b11 BIGINT NOT NULL, 
-	b12 BIGINT NOT NULL, 
-	b13 BIGINT NOT NULL, 
-	b14 BIGINT NOT NULL, 
-	b15 BIGINT NOT NULL, 
-	b16 BIGINT NOT NULL, 
-	b17 BIGINT NOT NULL, 
-	b18 BIGINT NOT NULL, 
-	b19 BIGINT NOT NULL, 
+	count BIGINT, 
+	b0 BIGINT, 
+	b1 BIGINT, 
+	b2 BIGINT, 
+	b3 BIGINT, 
+	b4 BIGINT, 
+	b5 BIGINT, 
+	b6 BIGINT, 
+	b7 BIGINT, 
+	b8 BIGINT, 
+	b9 BIGINT, 
+	b10 BIGINT, 
+	b11 BIGINT, 
+	b12 BIGINT, 
+	b13 BIGINT, 
+	b14 BIGINT, 
+	b15 BIGINT, 
+	b16 BIGINT, 
+	b17 BIGINT, 
+	b18 BIGINT, 
+	b19 BIGINT, 
 	PRIMARY KEY (kpi, labels)
 )
  WITHOUT ROWID
@@ -163,10 +161,13 @@ CREATE TABLE watermark (
 	dataset TEXT NOT NULL, 
 	newest BIGINT NOT NULL, 
 	PRIMARY KEY (dataset)
-);
+)
+ WITHOUT ROWID
+
+;
+CREATE INDEX run_key_by_last ON run_key (last);
+CREATE INDEX run_by_start ON run (pipeline, started, ended, result);
+CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
+CREATE INDEX run_by_end ON run (pipeline, result, ended) WHERE final = 1;
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
-CREATE INDEX run_by_pipeline ON run (pipeline, started);
-CREATE INDEX run_by_result ON run (pipeline, result, ended, final);
-CREATE INDEX run_by_seen ON run (seen);
-CREATE INDEX stage_by_end ON stage (ended);
 COMMIT;
