@@ -48,12 +48,14 @@ from otel_pipeline.errors import ExpectationError
 from otel_pipeline.kpi import learned
 from otel_pipeline.kpi.schedule import last_due, next_due, zone_of
 from otel_pipeline.kpi.times import iso
+from otel_pipeline.kpi.values import run_key
 from otel_pipeline.model import records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import tzinfo
 
+    from otel_pipeline.kpi.values import RunRecord
     from otel_pipeline.model import Stage
 
 _SECOND = 10**9
@@ -151,17 +153,36 @@ def judged(history: History, now: int) -> Judged:
     return _Court(history, now).verdict()
 
 
-def records_by_run(runs: Iterable[tuple[str, str, int]], stages: Iterable[tuple[str, Stage]]) -> dict[str, int | None]:
-    """The records of each run, by subject: from (what it shares with its stages, subject, start) and the stages.
+def attempt_of(record: RunRecord) -> Attempt:
+    """A run as it is judged, but for its records."""
+    run = record.run
+    return Attempt(
+        subject_of(record),
+        record.run_id,
+        record.started,
+        run.ended if run is not None else None,
+        run.result if run is not None else None,
+        final=run is not None and not record.superseded,
+        declared=run.declared if run is not None else record.declared,
+    )
+
+
+def subject_of(record: RunRecord) -> str:
+    """How a run is named as the subject of a breach."""
+    return f"{record.trace_id}-{record.span_id}"
+
+
+def records_by_run(runs: Iterable[RunRecord], stages: Iterable[tuple[str, Stage]]) -> dict[str, int | None]:
+    """The records of each run, by subject; the stages come with the key of their run (``run_key``).
 
     Attempts may share run id and trace: a stage is of the last that began before it.
     """
-    begun: dict[str, list[tuple[int, str]]] = {}
-    for shared, subject, started in runs:
-        insort(begun.setdefault(shared, []), (started, subject))
+    begun: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for record in runs:
+        insort(begun.setdefault((run_key(record), record.trace_id), []), (record.started, subject_of(record)))
     found: dict[str, list[Stage]] = {}
-    for shared, stage in stages:
-        if shared in begun:
+    for key, stage in stages:
+        if (shared := (key, stage.trace_id)) in begun:
             place = bisect_right(begun[shared], (stage.started, "~"))
             found.setdefault(begun[shared][max(place - 1, 0)][1], []).append(stage)
     return {subject: records_of(each) for subject, each in found.items()}
@@ -229,10 +250,10 @@ class _Court:
                 return
             after = max(run.started, self.since)
             forgotten = run.started + LOOK_BACK_NS if self._by_code(run) else self.now
-            if after < (end := min(until, forgotten)):
+            if after < (end := min(until, forgotten)) or end == self.now:
                 yield _Segment(after, end, self.holds(run))
             until = min(until, run.started)
-        if until > self.since and self.history.file is not None:
+        if (until > self.since or until == self.now) and self.history.file is not None:
             yield _Segment(self.since, until, effective(None, self.history.file))
 
     def _by_code(self, run: Attempt) -> bool:

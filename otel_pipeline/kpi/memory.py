@@ -128,22 +128,11 @@ class MemoryEngine:
         return [self._noted[key] for key in sorted(self._noted) if key[0] == pipeline]
 
     def _history(self, pipeline: str) -> History:
-        from otel_pipeline.kpi.expectations import LOADED, Attempt, History, records_by_run  # noqa: PLC0415 - as in tick
+        from otel_pipeline.kpi.expectations import LOADED, History, attempt_of, records_by_run  # noqa: PLC0415 - as in tick
 
-        found = [
-            (record, Attempt(
-                f"{record.trace_id}-{record.span_id}", record.run_id, record.started,
-                record.run.ended if record.run is not None else None,
-                record.run.result if record.run is not None else None,
-                record.run is not None and not record.superseded, declared=_declared(record),
-            ))
-            for record in self._records(pipeline)
-        ]  # fmt: skip
-        records = records_by_run(
-            ((f"{run_key(record)} {record.trace_id}", attempt.subject, attempt.started) for record, attempt in found),
-            ((f"{key} {stage.trace_id}", stage) for (key, _), stage in self.ledger.stages.items()),
-        )
-        attempts = [replace(attempt, records=records.get(attempt.subject)) for _, attempt in found]
+        found = self._records(pipeline)
+        records = records_by_run(found, ((key, stage) for (key, _), stage in self.ledger.stages.items()))
+        attempts = [replace(attempt, records=records.get(attempt.subject)) for attempt in map(attempt_of, found)]
         latest = sorted(attempts, key=lambda attempt: (attempt.started, attempt.subject))[-LOADED:]
         return History(pipeline, latest, *self._file.get(pipeline, (None, None)))
 
@@ -171,6 +160,7 @@ class MemoryEngine:
             Counter(run.result for run in runs if run.ended > now - window),
             max((run.ended for run in runs if run.result == "success"), default=None),
             () if declared is None else self._tallied(name, declared, now),
+            window,
         )
 
     def _tallied(self, name: str, declared: Slo, now: int) -> list[slo.Tallied]:
@@ -190,7 +180,7 @@ class MemoryEngine:
             keys = {run_key(run) for run in every if span.after < run.ended <= span.until}
             stages = [
                 stage.records for (key, _), stage in self.ledger.stages.items()
-                if key in keys and stage.pipeline == name and span.after < stage.ended <= span.until
+                if key in keys and span.after < stage.ended <= span.until
             ]  # fmt: skip
             out, failed = sum(r.out or 0 for r in stages), sum(r.failed or 0 for r in stages)
             return slo.Tally(out, out + failed)

@@ -14,9 +14,12 @@ Clocks of different machines may differ by less than the patience.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from otel_pipeline.model import Run
+
+if TYPE_CHECKING:
+    from otel_pipeline.kpi.values import RunRecord
 
 _SECOND = 10**9
 LEAST_NS = 60 * _SECOND
@@ -27,36 +30,20 @@ DEAF_NS = 3600 * _SECOND
 """How long nothing at all may be heard, before that is held against the runs."""
 
 
-@dataclass(frozen=True)
-class OpenRun:
-    """A run without an end. ``interval``: how many seconds apart its signs of life are; ``seen``: the last one."""
-
-    trace_id: str
-    span_id: str
-    run_id: str
-    pipeline: str
-    attempt: int
-    started: int
-    seen: int
-    interval: float | None = None
-    open_stages: tuple[str, ...] = ()
-    declared: str | None = None
-
-
-def deadline(run: OpenRun) -> int:
+def deadline(run: RunRecord) -> int:
     """Until when the run may be silent, in nanoseconds since the epoch."""
     if not run.interval:
         return run.seen + WITHOUT_HEARTBEATS_NS
     return run.seen + max(LEAST_NS, round(4 * run.interval * _SECOND))
 
 
-def is_lost(run: OpenRun, heard: int, now: int) -> bool:
+def is_lost(run: RunRecord, heard: int, now: int) -> bool:
     """Whether to close it at ``now``; ``heard``: the time of the latest thing that was heard of anybody."""
     limit = deadline(run)
     return now > limit and (heard > limit or now > limit + DEAF_NS)
 
 
-def closed(run: OpenRun) -> Run:
+def closed(run: RunRecord) -> Run:
     """The run as lost, ended at its last sign of life; whoever closes it says the same."""
     inside = f", in stage {', '.join(run.open_stages)}" if run.open_stages else ""
     return Run(

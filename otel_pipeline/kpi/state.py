@@ -35,9 +35,9 @@ ALIVE_NS = 60 * 10**9
 
 @dataclass(frozen=True)
 class PipelineState:
-    """A pipeline: runs that are ``active``, runs of the window by result, and when the last success ended.
+    """A pipeline: runs that are ``active``, runs of the ``window`` by result, and when the last success ended.
 
-    ``objectives``: what was counted for each of its SLO's.
+    ``objectives``: what was counted for each of its SLO's. ``window`` is in nanoseconds.
     """
 
     pipeline: str
@@ -45,6 +45,7 @@ class PipelineState:
     results: Mapping[str, int] = field(default_factory=dict)
     last_success: int | None = None
     objectives: Sequence[Tallied] = ()
+    window: int = WINDOW_NS
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, literal_column, select
 
 from otel_pipeline.kpi.engine import Series
+from otel_pipeline.kpi.expectations import subject_of
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store import exports, sums, tables
+from otel_pipeline.store import breaches, exports, sums, tables
+from otel_pipeline.store.objectives import tallied
 from otel_pipeline.store.rows import record_from, stage_from
 from otel_pipeline.store.tables import checked, run_keys, runs, stages, watermarks
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, Table
 
+    from otel_pipeline.kpi.expectations import Breach
     from otel_pipeline.kpi.facts import Dated
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.kpi.values import RunRecord
@@ -126,17 +129,34 @@ class Reader:
         """All that is known, at ``now``."""
         pipelines = self.pipeline_states(self.pipelines(), now)
         taken = sums.all_sums(self._connection, tables.taken)
-        return State(sums.all_sums(self._connection), pipelines, self._datasets(), taken)
+        still = breaches.open_by_kind(self._connection)
+        return State(sums.all_sums(self._connection), pipelines, self._datasets(), taken, still)
+
+    def breaches(self, pipeline: str | None = None, *, still_open: bool = False, most: int = 1000) -> list[Breach]:
+        """What was not as expected, the latest first: of one pipeline or of all, where wished only what is not over."""
+        conditions = [tables.breaches.c.pipeline == pipeline] if pipeline is not None else []
+        conditions += [tables.breaches.c.resolved.is_(None)] if still_open else []
+        return breaches.standing(self._connection, *conditions, most=most)
+
+    def breaches_of(self, record: RunRecord) -> list[Breach]:
+        """What was not as expected of one run."""
+        about = tables.breaches.c.about == record.started  # there is an index on pipeline and time
+        subject = tables.breaches.c.subject == subject_of(record)
+        return breaches.standing(self._connection, tables.breaches.c.pipeline == record.pipeline, about, subject)
 
     def pipeline_states(self, pipelines: Sequence[str], now: int) -> list[PipelineState]:
         """What rates and ages of these pipelines are made of."""
         alive = runs.c.result.is_(None) & (runs.c.seen >= now - ALIVE_NS)
         counts = select(runs.c.pipeline, func.count()).where(alive).group_by(runs.c.pipeline)
         active = {row[0]: int(row[1]) for row in self._connection.execute(counts)}
-        return [
-            PipelineState(name, active.get(name, 0), self._results(name, now - WINDOW_NS), self._last_success(name))
-            for name in pipelines
-        ]
+        return [self._pipeline(name, active.get(name, 0), now) for name in pipelines]
+
+    def _pipeline(self, name: str, active: int, now: int) -> PipelineState:
+        slo = breaches.slo_of(self._connection, name)
+        window = slo.window_ns if slo is not None else WINDOW_NS
+        objectives = tallied(self._connection, name, slo, now) if slo is not None else []
+        results = self._results(name, now - window)
+        return PipelineState(name, active, results, self._last_success(name), objectives, window)
 
     def _results(self, pipeline: str, after: int) -> dict[str, int]:
         """How many last attempts ended after that time, by result."""

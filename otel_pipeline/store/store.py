@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select, tuple_
 
 from otel_pipeline.config import is_url
+from otel_pipeline.kpi import silence
 from otel_pipeline.kpi.engine import Engine
-from otel_pipeline.store import exports, schema
+from otel_pipeline.store import breaches, exports, schema
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.ledger import SqlLedger
 from otel_pipeline.store.reading import Reader
@@ -25,11 +27,11 @@ from otel_pipeline.store.sums import Sums
 from otel_pipeline.store.tables import checked, run_keys, runs, stages
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from otel_pipeline.kpi.breaches import Change
     from otel_pipeline.kpi.values import Value
     from otel_pipeline.semconv.catalogue import Kpi
     from otel_pipeline.store.database import Database
@@ -91,9 +93,39 @@ class Store:
             ledger = SqlLedger(self._database, connection)
             updates = self._counting.consume(values, ledger, horizon=now - RETENTION_NS)
             overflowed = self._sums.apply(connection, updates, now)
+            breaches.mark(self._database, connection, updates.changed)
         if overflowed:
             updates.counts["overflowed"] += overflowed.total()
         return updates.counts
+
+    def judge(self, file: Mapping[str, str] | None = None, *, now: int) -> tuple[list[Change], list[str]]:
+        """Note what is not as expected, of the pipelines where that may have changed, each in a transaction.
+
+        ``file``: what a config file declares, by pipeline; None leaves what it said before. Returns what has changed,
+        and lines about what was declared and cannot be used.
+        """
+        with self._database.translated(), self._database.reading() as connection:
+            news = breaches.news_in(connection, file) if file is not None else {}
+        if news:
+            with self._writing() as connection:
+                breaches.take_in(self._database, connection, news, now)
+        with self._database.translated(), self._database.reading() as connection:
+            waiting = breaches.waiting(connection, now)
+        changes: list[Change] = []
+        faults: list[str] = []
+        for pipeline in waiting:
+            with self._writing() as connection:
+                found, lines = breaches.judge(connection, self._counting, self._sums, pipeline, now=now)
+            changes += found
+            faults += lines
+        return changes, faults
+
+    def close_silent(self, *, now: int) -> Counter[str]:
+        """Close as lost the open runs that are no longer heard of (``kpi.silence``)."""
+        with self._database.translated(), self._database.reading() as connection:
+            heard = breaches.heard(connection, now)
+            gone = [run for run in breaches.open_runs(connection, now) if silence.is_lost(run, heard, now)]
+        return self.write([silence.closed(run) for run in gone], now=now) if gone else Counter()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -176,6 +208,7 @@ def _forget(connection: Connection, horizon: int) -> int:
     if removed < _ROWS:
         removed += connection.execute(delete(runs).where(runs.c.run.in_(keys))).rowcount
         connection.execute(delete(run_keys).where(run_keys.c.id.in_(keys)))
+    removed += breaches.forget(connection, horizon, _ROWS)
     newest = select(checked.c.ended).where(checked.c.ended < horizon).limit(1)
     if connection.scalar(newest) is not None:
         later = checked.alias()

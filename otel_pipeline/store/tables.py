@@ -160,3 +160,40 @@ lease = Table(
     Column("until", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),  # the last moment that was exported
 )
+
+watched = Table(
+    "watched",
+    metadata,
+    _column("pipeline", Text),
+    _column("changes", BigInteger, "add"),  # raised whenever there is something new of it
+    _column("checked", BigInteger),  # what that was when somebody looked at it
+    _column("next", BigInteger, null=True),  # when time alone makes it worth looking at
+    _column("file", Text, null=True),  # what a config file declares of it
+    _column("file_since", BigInteger, null=True),
+    PrimaryKeyConstraint("pipeline"),
+    sqlite_with_rowid=False,
+)
+
+breaches = Table(
+    "breach",
+    metadata,
+    Column("pipeline", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # the due time, the run or the success
+    Column("about", BigInteger, nullable=False),  # when that was
+    Column("since", BigInteger, nullable=False),
+    Column("resolved", BigInteger),
+    Column("run_id", Text),
+    Column("value", BigInteger),
+    Column("low", BigInteger),
+    Column("high", BigInteger),
+    Column("learned", Integer),
+    Column("noted", BigInteger, nullable=False),
+    Column("withdrawn", BigInteger),
+    PrimaryKeyConstraint("pipeline", "kind", "subject"),
+    sqlite_with_rowid=False,
+)
+Index("breach_by_time", breaches.c.pipeline, breaches.c.about)
+Index("breach_by_since", breaches.c.since)
+_unresolved = breaches.c.resolved.is_(None)
+Index("breach_open", breaches.c.pipeline, breaches.c.kind, sqlite_where=_unresolved, postgresql_where=_unresolved)

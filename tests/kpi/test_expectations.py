@@ -15,6 +15,7 @@ from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.kpi.times import iso
 from tests.kpi.events import patient
 from tests.kpi.expected import DAY, HOUR, MINUTE, SECOND, Runs, at, begun, declared, stage_of
+from tests.kpi.histories import FIRST, lives
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from otel_pipeline.model import Run
 
 NIGHT = "0 2 * * *"
-FIRST = at("2026-03-02T02:00:01")  # a Monday
 DUE = at("2026-03-03T02:00:00")
 
 
@@ -335,40 +335,11 @@ def test_bounds_that_are_stated_are_not_learned() -> None:
 # --- whatever the order -----------------------------------------------------------------------------------------------
 
 
-_texts = st.sampled_from((
-    None, declared("*/30 * * * *", finish_within="20m"), declared("0 * * * *", duration="1m..10m", every="2h"),
-    declared(at_most="2/1h", records=">=10", learn="high"),
-))  # fmt: skip
-
-
-@st.composite
-def _histories(draw: st.DrawFn) -> list[Value]:
-    """Runs of one pipeline, some open, lost or tried again, that carry what changes now and then."""
-    runs = Runs()
-    values: list[Value] = []
-    for _ in range(draw(st.integers(0, 12))):
-        runs.declared = draw(_texts)
-        started = FIRST + draw(st.integers(0, 600)) * MINUTE // 2
-        run = runs.run(started, draw(st.integers(1, 3000)), draw(st.sampled_from(("success", "failure", "skip"))))
-        if draw(st.booleans()):
-            values.append(begun(run))
-        if draw(st.booleans()):
-            values.append(stage_of(run, draw(st.integers(0, 30))))
-        fate = draw(st.sampled_from(("ends", "open", "lost", "retried")))
-        if fate in ("lost", "retried"):
-            values.append(replace(run, result="lost", ended=run.started + SECOND))
-        if fate == "retried":
-            values.append(replace(runs.run(run.ended + MINUTE), run_id=run.run_id, attempt=2))
-        if fate == "ends":
-            values.append(run)
-    return values
-
-
 @settings(patient, max_examples=60)
 @given(st.data())
 def test_any_order_of_arrivals_and_ticks_ends_in_the_same_breaches(data: st.DataObject) -> None:
     """What stands after the last tick, and its count, follows from what arrived and from the time of that tick."""
-    history = data.draw(_histories())
+    history = data.draw(lives())
     last = FIRST + 10 * HOUR
     truth = engine_of(history, last)
     engine = MemoryEngine()

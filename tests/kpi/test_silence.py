@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from otel_pipeline.kpi.silence import DEAF_NS, OpenRun, closed, is_lost
+from otel_pipeline.kpi.silence import DEAF_NS, closed, is_lost
+from otel_pipeline.kpi.values import RunRecord
 from tests.kpi.events import NOW, SECOND, TRACE
 
 DAY = 86_400 * SECOND
 
 
-def open_run(interval: float | None, seen: int = NOW) -> OpenRun:
-    return OpenRun(TRACE, "00f067aa0ba902b7", "r1", "orders", 2, NOW - 500 * SECOND, seen, interval, ("load",))
+def open_run(interval: float | None, seen: int = NOW) -> RunRecord:
+    ids = ("r1", TRACE, "00f067aa0ba902b7", "orders")
+    return RunRecord(*ids, NOW - 500 * SECOND, seen, ("load",), interval, attempt=2)
 
 
 @pytest.mark.parametrize(
