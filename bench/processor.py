@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -28,7 +29,6 @@ from bench.venv import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from bench.rounds import Bench
     from bench.rows import Row
@@ -141,7 +141,10 @@ def _collector(bench: Bench, config: str, **addresses: str) -> Iterator[_Server]
     address, path = _free(), bench.new_folder() / "config.yaml"
     path.write_text(config.format(address=address, **addresses))
     where = subprocess.run([ROOT / "scripts" / "backends", "--where"], capture_output=True, text=True, check=True)
-    command = [f"{where.stdout.strip()}/otelcol-pipeline", f"--config={path}"]
+    program = Path(where.stdout.strip()) / "otelcol-pipeline"
+    if not program.exists():
+        raise RuntimeError("row 9 needs the Collector: run `make backends`")
+    command = [str(program), f"--config={path}"]
     with _running(command, dict(os.environ), address) as process:
         yield _Server(process, address)
 

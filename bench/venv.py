@@ -35,7 +35,7 @@ def python() -> Path:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         install = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         # In one go: packages added one by one would be resolved against each other's leftovers.
-        subprocess.run([*install, "--requirement", str(PEERS), "--editable", str(ROOT)], check=True)
+        subprocess.run([*install, "--requirement", str(PEERS), "--editable", f"{ROOT}[server]"], check=True)
         done.touch()
     return found
 

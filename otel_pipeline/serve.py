@@ -113,6 +113,7 @@ class Processor:
         self.store = Store(config.store_place(settings), sync=settings.store_sync)
         self.counters = Counters()
         self.in_flight = InFlight(limits)
+        self._showing = asyncio.Lock()
         self.ingest = Ingest(self.store, self.counters, say)
         self.forwarder = _forwarder(settings, self.store, say)
         self.jobs = Jobs(self._jobs(settings), self.counters, say)
@@ -144,7 +145,8 @@ class Processor:
         )
 
     async def _metrics(self, _: Request) -> Response:
-        text = await asyncio.to_thread(self.metrics)
+        async with self._showing:  # a reader that comes again before it is answered does not double the work
+            text = await asyncio.to_thread(self.metrics)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def metrics(self) -> str:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +21,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from otel_pipeline.errors import SettingError
+from otel_pipeline.receive.counters import ROWS
 from otel_pipeline.serve import Address
 from tests.kpi.test_otlp import RUN, STAGE, request
 from tests.served import TIMEOUT, cli, serving
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.served import Served
 
 
@@ -101,6 +101,14 @@ def test_a_store_that_is_none_is_one_line(tmp_path: Path) -> None:
     done = cli(tmp_path, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "store.db" in done.stderr
+
+
+def test_what_it_counts_about_itself_is_documented() -> None:
+    """Each counter with its labels, in docs/serve.md."""
+    page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text("utf-8")
+    for row in ROWS:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        assert f"| `{row.name}` | {labels} |".replace("|  |", "| |") in page
 
 
 def test_killed_in_the_middle_of_traffic_it_counts_everything_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from bench.__main__ import main
 from bench.figures import Samples, Spread, ratio, verdict
 from bench.rounds import Bench
 from bench.rows import NOT_YET, ROWS, UNITS, Row
+from tests.e2e.servers import missing_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,8 @@ def _id(row: Row) -> str:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="rows are measured as Linux shows them")
 @pytest.mark.parametrize("row", _SHOWN_ONCE, ids=_id)
 def test_measures_each_row(row: Row, bench: Bench) -> None:
+    if row.case == "serve" and (lacking := missing_binaries()):
+        pytest.skip(f"{', '.join(lacking)} not installed (run `make backends`)")
     samples = row.measure(bench, row)
     ours = samples.by_side[row.sides[0]]
     assert ours
