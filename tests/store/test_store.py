@@ -1,42 +1,42 @@
-"""The store counts exactly once, keeps what it was given, and says clearly when it cannot."""
+"""The store counts exactly once and keeps what it was given, in both places."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import stat
-import sys
-import tempfile
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
+from otel_pipeline.kpi.cardinality import OVERFLOW
 from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.model import Check, Dataset, RecordError, Records
-from otel_pipeline.store.errors import StoreBusyError, StoreError
+from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.store import RETENTION_NS, Store
-from tests.kpi.events import NOW, SECOND, TRACE, deliveries, histories, patient, run, seen, stage
+from otel_pipeline.store.sums import Sums
+from otel_pipeline.store.tables import metadata, run_keys
+from tests.kpi.events import NOW, SECOND, deliveries, histories, patient, run, seen, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
+    from sqlalchemy import Connection
+
+    from otel_pipeline.kpi.engine import Updates
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.kpi.values import Value
 
 HOUR = 3600 * SECOND
+_KEPT = ("meta", "lease")
 
 
 class KilledError(Exception):
     """The process is gone in the middle of a transaction."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "data" / "store.db")
 
 
 def figures(store: Store, now: int = NOW) -> list[Figure]:
@@ -44,28 +44,37 @@ def figures(store: Store, now: int = NOW) -> list[Figure]:
         return [figure for figure in reader.figures(now) if any(figure.numbers)]
 
 
-@given(st.data())
-@settings(patient, max_examples=40)
-def test_any_arrival_gives_what_the_engine_gives_in_memory(data: st.DataObject) -> None:
+def empty(store: Store) -> None:
+    with store._writing() as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in _KEPT:
+                connection.execute(table.delete())
+
+
+class Dying(Sums):
+    """Sums that are written, and then the process is gone before the commit."""
+
+    def apply(self, connection: Connection, updates: Updates, now: int) -> None:  # type: ignore[override]
+        """Write them, and die."""
+        super().apply(connection, updates, now)
+        raise KilledError
+
+
+@given(data=st.data())
+@settings(patient, max_examples=40, suppress_health_check=list(HealthCheck))
+def test_any_arrival_gives_what_the_engine_gives_in_memory(data: st.DataObject, store: Store) -> None:
     """Order, repeats, deaths within a transaction and before the acknowledgement: the same figures in both hosts."""
     history = data.draw(histories)
     truth = MemoryEngine()
     truth.consume(history)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "store.db")
-        for batch, committed in data.draw(deliveries(history)):
-
-            def arriving(batch: list[Value] = batch, committed: bool = committed) -> Iterator[Value]:
-                yield from batch
-                if not committed:
-                    raise KilledError
-
-            if committed:
-                store.write(arriving(), now=NOW)
-            else:
-                with pytest.raises(KilledError):
-                    store.write(arriving(), now=NOW)
-        assert figures(store) == [figure for figure in truth.figures(NOW) if any(figure.numbers)]
+    empty(store)
+    living, dying = store._sums, Dying(store._database)
+    for batch, committed in data.draw(deliveries(history)):
+        store._sums = living if committed else dying
+        with contextlib.nullcontext() if committed else pytest.raises(KilledError):
+            store.write(batch, now=NOW)
+    store._sums = living
+    assert figures(store) == [figure for figure in truth.figures(NOW) if any(figure.numbers)]
 
 
 def test_a_run_and_its_stages_come_back_as_they_were(store: Store) -> None:
@@ -139,70 +148,6 @@ def test_a_run_is_there_from_its_first_sign_of_life(store: Store) -> None:
         assert reader.last_runs("orders", 1)[0].run == run()
 
 
-def test_the_file_is_for_its_user_alone(store: Store) -> None:
-    """Names of tables and messages of errors are in it."""
-    store.write([run()], now=NOW)
-    if sys.platform != "win32":
-        assert stat.S_IMODE(Path(store.name).stat().st_mode) == 0o600
-        assert stat.S_IMODE(Path(store.name).parent.stat().st_mode) == 0o700
-
-
-def test_the_journal_lets_readers_go_on_while_somebody_writes(store: Store) -> None:
-    """A writer that cannot have the lock says so, and nothing of its transaction has happened."""
-    store.write([run()], now=NOW)
-    impatient = Store(store.name, busy_s=0.01)
-    other = sqlite3.connect(Path(store.name), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreBusyError, match="another process is writing"):
-        impatient.write([stage()], now=NOW)
-    assert figures(impatient) == figures(store)
-    other.execute("ROLLBACK")
-    other.close()
-    assert impatient.write([stage()], now=NOW)["stages"] == 1
-
-
-@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path, content: bytes) -> None:
-    """And the error says which file and what to do."""
-    path = tmp_path / "store.db"
-    path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"store\.db.*(no SQLite database|damaged)"):
-        Store(path)
-    assert path.read_bytes() == content
-
-
-def test_a_damaged_store_says_so(store: Store) -> None:
-    """Pages that were overwritten are noticed when they are read."""
-    store.write([run(f"r{n}", span=n) for n in range(1, 500)], now=NOW)
-    store.close()
-    whole = Path(store.name).read_bytes()
-    Path(store.name).write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
-    with pytest.raises(StoreError, match="damaged"):
-        figures(Store(store.name))
-
-
-def test_a_full_disk_says_so_and_nothing_has_happened(store: Store) -> None:
-    """SQLite's own bound on pages stands in for the disk's."""
-    store.write([run()], now=NOW)
-    before = figures(store)
-    with store._writing() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 1")
-    with pytest.raises(StoreError, match="full"):
-        store.write([stage(span=n, name="x" * 200 + str(n)) for n in range(1, 400)], now=NOW)
-    assert figures(store) == before
-
-
-def test_a_read_only_store_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And writing says why not. (Root may write everywhere, so the answer is given for the system here.)"""
-    store.write([run()], now=NOW)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    other = Store(store.name)
-    assert other.read_only
-    assert figures(other) == figures(store)
-    with pytest.raises(StoreError, match="read-only"):
-        other.write([stage()], now=NOW)
-
-
 def test_what_is_older_than_the_retention_goes_and_does_not_come_back(store: Store) -> None:
     """Its rows go in small chunks, the sums that it is part of stay; arriving again it is late, not new."""
     old = [replace(v, started=v.started - RETENTION_NS, ended=v.ended - RETENTION_NS)
@@ -217,11 +162,80 @@ def test_what_is_older_than_the_retention_goes_and_does_not_come_back(store: Sto
     with store.reading() as reader:
         assert not reader.find_run("old")
         assert reader.stages_of(reader.find_run("r1")[0]) == [stage()]
-    with sqlite3.connect(Path(store.name)) as connection:
-        assert connection.execute("SELECT key FROM run_key").fetchall() == [("r1",)]
-    connection.close()
+    with store._writing() as connection:
+        assert connection.execute(select(run_keys.c.key)).all() == [("r1",)]
 
 
-def test_ids_of_other_lengths_never_reach_it() -> None:
-    """What is stored as bytes was checked before: the helpers of these tests make such ids as well."""
-    assert (len(bytes.fromhex(TRACE)), len(bytes.fromhex(run().span_id))) == (16, 8)
+def test_a_batch_may_say_the_same_twice(store: Store) -> None:
+    """Repeats, attempts and a guess beside the truth in one transaction: one row each, and nothing taken back."""
+    lost, end = run("r2", "lost", span=3), run("r2", span=3, took=9)
+    first, second = run("r1", "failure", attempt=1, span=1), run("r1", attempt=2, span=2)
+    batch = [seen(), first, second, second, lost, end, stage(), stage(), stage(None, span=7), stage(None, span=7)]
+    counts = store.write(batch, now=NOW)
+    assert counts == {"runs": 3, "stages": 2, "repeated": 5}
+    with store.reading() as reader:
+        assert not reader.state(NOW).taken
+        assert {record.run for record in reader.last_runs("orders", 9)} == {first, second, end}
+
+
+def test_text_of_any_kind_comes_back(store: Store) -> None:
+    """Quotes, backslashes, braces, newlines, emoji, and what looks like nothing."""
+    texts = ("'\"\\", "{a,NULL}", "NULL", "\n\t", "é😀", " ", "%s ? $1 :x", "\\x00")
+    stages = [
+        stage(f"r{n}", text, span=n, kind=text, checks=(Check(text, text, failed=1),)) for n, text in enumerate(texts)
+    ]
+    store.write(stages, now=NOW)
+    assert store.write(stages, now=NOW) == {"repeated": len(texts)}
+    with store.reading() as reader:
+        labels = {figure.labels[1] for figure in reader.figures(NOW) if figure.kpi.name == "pipeline.stage.duration"}
+        datasets = {figure.labels[0] for figure in reader.figures(NOW) if figure.kpi.name == "pipeline.dataset.quality"}
+    assert labels == datasets == set(texts)
+
+
+def test_what_cannot_be_stored_leaves_nothing_of_its_batch(store: Store) -> None:
+    """And the next one is as if it had not been."""
+    with pytest.raises((OverflowError, StoreError)):
+        store.write([run(), stage(records=Records(in_=2**70))], now=NOW)
+    assert not figures(store)
+    assert store.write([run(), stage()], now=NOW) == {"runs": 1, "stages": 1}
+
+
+def test_series_are_bounded_and_the_rest_is_added_to_one(place: Path | str) -> None:
+    """Totals stay right; a second process that opens the store finds the same bound."""
+    for number in range(2):
+        with contextlib.closing(Store(place)) as store:
+            store._sums = Sums(store._database, most=20)
+            for part in range(10):
+                names = [f"s{(number * 10 + part) * 10 + n}" for n in range(10)]
+                store.write([stage(f"{number}.{part}", name, span=n + 1) for n, name in enumerate(names)], now=NOW)
+            with store.reading() as reader:
+                durations = [f for f in reader.figures(NOW) if f.kpi.name == "pipeline.stage.duration"]
+            assert len(durations) == 21
+            assert sum(figure.numbers[1] for figure in durations) == 100 * (number + 1)
+            assert [f.numbers[1] for f in durations if OVERFLOW in f.labels] == [100 * (number + 1) - 20]
+
+
+def test_two_open_the_same_new_place_at_once(new_place: Callable[[], Path | str]) -> None:
+    """One makes the tables, the other waits for it; both can write."""
+    place = new_place()
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: Store(place), range(4)))
+        counts = list(pool.map(lambda number: stores[number].write([stage(span=number + 1)], now=NOW), range(4)))
+    assert counts == [{"stages": 1}] * 4
+    for store in stores:
+        store.close()
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    """Writers and readers at the same time, each value once."""
+    batches = [[run(f"r{n}", span=n + 1), *(stage(f"r{n}", span=100 * n + k) for k in range(1, 4))] for n in range(30)]
+
+    def write(batch: list[Value]) -> None:
+        store.write(batch, now=NOW)
+        figures(store)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, [*batches, *batches]))
+    assert store.write([value for batch in batches for value in batch], now=NOW) == {"repeated": 120}
+    with store.reading() as reader:
+        assert sum(f.numbers[0] for f in reader.figures(NOW) if f.kpi.name == "pipeline.run.ended") == 30
