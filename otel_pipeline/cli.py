@@ -118,9 +118,9 @@ def _history(arguments: argparse.Namespace) -> int:
     try:
         from otel_pipeline import history  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "sqlalchemy":
+        if (missing := (error.name or "").partition(".")[0]) not in ("cronsim", "sqlalchemy"):
             raise
-        sys.stderr.write(f"{name}: the local store needs SQLAlchemy: pip install 'otel-pipeline[server]'\n")
+        sys.stderr.write(f"{name}: the local store needs {missing}: pip install 'otel-pipeline[server]'\n")
         return 2
     calls: dict[str, Callable[[], int]] = {
         "runs": lambda: history.runs(arguments.pipeline, last=arguments.last, as_json=arguments.json),
@@ -152,7 +152,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     try:
         from otel_pipeline.serve import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        if (missing := (error.name or "").partition(".")[0]) not in ("grpc", "sqlalchemy", "starlette", "uvicorn"):
+        if (missing := (error.name or "").partition(".")[0]) not in (
+            "cronsim",
+            "grpc",
+            "sqlalchemy",
+            "starlette",
+            "uvicorn",
+        ):
             raise
         sys.stderr.write(f"{name}: it needs {missing}: pip install 'otel-pipeline[server]'\n")
         return 2

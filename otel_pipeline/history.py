@@ -18,22 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from otel_pipeline import config
 from otel_pipeline.embedded import drain, embedded_folder
-from otel_pipeline.errors import UsageError
+from otel_pipeline.errors import ExpectationError, UsageError
 from otel_pipeline.kpi import names, statistics
 from otel_pipeline.kpi.times import iso
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.store import Store
 from otel_pipeline.terminal import runs as shown
+from otel_pipeline.ticking import declared_in_file, tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from otel_pipeline.kpi.values import RunRecord
+    from otel_pipeline.kpi.verdicts import Breach
     from otel_pipeline.model import Stage
     from otel_pipeline.store.reading import Reader
 
 MOST_SHOWN = 10
 """Runs of each pipeline that people see, unless they ask for more."""
+MOST_UNMET = 3
+"""Breaches of each pipeline that people see there."""
 MOST = 100_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 FORMATS: dict[str, Callable[[names.Name, Sequence[statistics.Statistic]], str]] = {
@@ -54,12 +58,13 @@ def runs(pipeline: str | None, *, last: int | None = None, as_json: bool = False
         chosen = [name for name in known if pipeline in (None, name)]
         found = {name: [(r, reader.stages_of(r)) for r in reader.last_runs(name, most)] for name in chosen}
         state = reader.pipeline_states(chosen, time.time_ns())
+        unmet = [b for name in chosen for b in reader.breaches(name, still_open=True, most=MOST_UNMET)]
     if pipeline is not None and not chosen:
         return _unknown(f"no runs of {pipeline!r}; there are {', '.join(known) or 'none of any pipeline'}")
     if as_json:
         every = sorted((pair for pairs in found.values() for pair in pairs), key=lambda pair: -pair[0].started)
         return _print(json.dumps([run_object(record, stages) for record, stages in every], indent=2))
-    shown.print_runs(found, state, time.time_ns(), sys.stdout)
+    shown.print_runs(found, state, time.time_ns(), sys.stdout, unmet)
     return 0
 
 
@@ -78,9 +83,10 @@ def show(run: str, *, as_json: bool = False) -> int:
         stages = reader.stages_of(record)
         good = reader.last_good_before(record)
         before = None if good is None else (good, reader.stages_of(good))
+        unmet = reader.breaches_of(record)
     if as_json:
-        return _print(json.dumps(_shown_object(record, stages, before), indent=2))
-    shown.print_run(record, stages, before, time.time_ns(), sys.stdout)
+        return _print(json.dumps(_shown_object(record, stages, before, unmet), indent=2))
+    shown.print_run(record, stages, before, time.time_ns(), sys.stdout, breaches=unmet)
     return 0
 
 
@@ -151,8 +157,25 @@ def _stage_object(stage: Stage) -> dict[str, Any]:
     }
 
 
+def breach_object(breach: Breach) -> dict[str, Any]:
+    """What was not as expected, as ``show --json`` has it: durations in seconds."""
+    numbers: dict[str, float | None] = {"value": breach.value, "low": breach.low, "high": breach.high}
+    if breach.kind in ("too_fast", "too_slow"):
+        numbers = {name: None if number is None else number / 1e9 for name, number in numbers.items()}
+    return {
+        "what": breach.kind,
+        "since": iso(breach.since),
+        "resolved": iso(breach.resolved),
+        **numbers,
+        "learned": breach.learned,
+    }
+
+
 def _shown_object(
-    record: RunRecord, stages: Sequence[Stage], before: tuple[RunRecord, Sequence[Stage]] | None
+    record: RunRecord,
+    stages: Sequence[Stage],
+    before: tuple[RunRecord, Sequence[Stage]] | None,
+    unmet: Sequence[Breach],
 ) -> dict[str, Any]:
     run = record.run
     return {
@@ -170,6 +193,7 @@ def _shown_object(
             for stage in stages
             for c in stage.checks
         ],
+        "unexpected": [breach_object(breach) for breach in unmet],
         "last_good": None if before is None else run_object(*before),
     }
 
@@ -187,8 +211,20 @@ def _reader() -> Iterator[Reader]:
             store.forget(most=2)
     except (StoreError, OSError) as error:
         _say(f"the queues were not brought in: {error}")
+    try:
+        tick(store, file=_declared())
+    except StoreError as error:
+        _say(f"expectations were not looked at: {error}")
     with store.reading() as reader:
         yield reader
+
+
+def _declared() -> Mapping[str, str] | None:
+    try:
+        return declared_in_file()
+    except ExpectationError as error:
+        _say(f"{error}; what the file says of pipelines is left out")
+        return None
 
 
 def _say(text: str) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    OTLP ─► receive/ ─► ingest.py ─► store ◄─ jobs: drain of embedded queues, retention
+    OTLP ─► receive/ ─► ingest.py ─► store ◄─ jobs: drain of embedded queues, expectations, retention
                                        │
                                        └─► GET /metrics
 
@@ -39,6 +39,8 @@ from otel_pipeline.receive.bounds import InFlight, Limits
 from otel_pipeline.receive.counters import Counters
 from otel_pipeline.sdk.export import sender_settings
 from otel_pipeline.store.store import Store
+from otel_pipeline.terminal.unexpected import sentence
+from otel_pipeline.ticking import declared_in_file, tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +54,8 @@ GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 """Where it listens by default: OTLP's ports, of this machine only."""
 GRACE_S = 5.0
 """How long what is in flight may take when it ends."""
-_DRAIN_S, _FORGET_S = 1.0, 3600.0
+_DRAIN_S, _TICK_S, _FORGET_S = 1.0, 5.0, 3600.0
+_MOST_SAID, _MOST_FAULTS = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,16 @@ def serve(
 
 
 class Processor:
-    """All that serves, but for the addresses. Raises StoreError."""
+    """All that serves, but for the addresses. Raises StoreError, and ExpectationError for what the file declares."""
 
     def __init__(self, settings: Settings, limits: Limits, say: Callable[[str], None]) -> None:
         self.store = Store(config.store_place(settings), sync=settings.store_sync)
         self.counters = Counters()
         self.in_flight = InFlight(limits)
         self._showing = asyncio.Lock()
+        self._say = say
+        self._declared = declared_in_file()
+        self._faults: set[str] = set()
         self.ingest = Ingest(self.store, self.counters, say)
         self.forwarder = _forwarder(settings, self.store, say)
         self.jobs = Jobs(self._jobs(settings), self.counters, say)
@@ -125,8 +131,19 @@ class Processor:
         return (
             *forward,
             Job("drain", _DRAIN_S, lambda: drain(folder, self.store, wait_s=0)),
+            Job("expectations", _TICK_S, self.tick),
             Job("retention", _FORGET_S, self.store.forget),
         )
+
+    def tick(self) -> None:
+        """Look for what is not as expected, and say what is new of it, a line each."""
+        changes, faults = tick(self.store, file=self._declared, listening=True)
+        new = [change.noted.breach for change in changes if change.counted > 0]
+        lines = [f"{breach.pipeline}: {sentence(breach)}" for breach in new[:_MOST_SAID]]
+        lines += [f"and {len(new) - _MOST_SAID} more that was not as expected"] if len(new) > _MOST_SAID else []
+        for line in (*lines, *(fault for fault in faults if fault not in self._faults)):
+            self._say(line)
+        self._faults = {*self._faults, *faults} if len(self._faults) < _MOST_FAULTS else set(faults)
 
     def close(self) -> None:
         """End the jobs and export a last time, since another process may take over. Raises StoreError."""

@@ -10,18 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import otel_pipeline as op
-from otel_pipeline.declaration import (
-    MOST_TEXT,
-    Bounds,
-    Declaration,
-    counts_of,
-    duration_of,
-    durations_of,
-    effective,
-    schedule_text,
-    text_of,
-    texts_of,
-)
+from otel_pipeline.declaration import MOST_TEXT, Declaration, effective, text_of, texts_of
+from otel_pipeline.spellings import Bounds, counts_of, duration_of, durations_of, schedule_text
 
 MINUTE = 60 * 10**9
 

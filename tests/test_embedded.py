@@ -285,7 +285,7 @@ def test_runs_without_the_extra_says_what_to_install(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "otel-pipeline runs: the local store needs SQLAlchemy: pip install 'otel-pipeline[server]'"
+        "otel-pipeline runs: the local store needs sqlalchemy: pip install 'otel-pipeline[server]'"
     ]
 
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from otel_pipeline.kpi.expectations import Breach
 from otel_pipeline.kpi.state import PipelineState
 from otel_pipeline.kpi.statistics import Statistic
 from otel_pipeline.kpi.values import RunRecord
+from otel_pipeline.kpi.verdicts import Breach
 from otel_pipeline.model import Dataset, Records, Run, Stage
 from otel_pipeline.terminal import runs as shown
 from otel_pipeline.terminal.figures import ASCII, UNICODE

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_pipeline.kpi.expectations import Breach, Judged
     from otel_pipeline.kpi.facts import Fact
+    from otel_pipeline.kpi.verdicts import Breach, Judged
     from otel_pipeline.semconv.catalogue import FactEvent
 
 

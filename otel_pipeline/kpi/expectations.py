@@ -36,27 +36,25 @@ success, or when the next due time is judged, which then speaks for both.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_pipeline.declaration import Bounds, Declaration, counts_of, duration_of, durations_of, effective, rate_of
+from otel_pipeline.declaration import Declaration, effective
 from otel_pipeline.errors import ExpectationError
 from otel_pipeline.kpi import learned
 from otel_pipeline.kpi.schedule import last_due, next_due, zone_of
 from otel_pipeline.kpi.times import iso
-from otel_pipeline.kpi.values import run_key
-from otel_pipeline.model import records_of
+from otel_pipeline.kpi.verdicts import OF_RUNS, Attempt, Breach, History, Judged
+from otel_pipeline.spellings import Bounds, counts_of, duration_of, durations_of, rate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import tzinfo
 
-    from otel_pipeline.kpi.values import RunRecord
-    from otel_pipeline.model import Stage
 
 _SECOND = 10**9
 LOOK_BACK_NS = 40 * 86_400 * _SECOND
@@ -69,123 +67,13 @@ TOLERANCE_NS = 10 * _SECOND
 """A run that starts so much before its due time starts for it: clocks differ a little."""
 START_WITHIN_NS = 300 * _SECOND
 """The grace for a start where none is stated."""
-_OF_DUE_TIMES = ("did_not_start", "late")
-_OF_RUNS = ("too_fast", "too_slow", "too_few", "too_many", "too_often", "lost")
 _DONE = ("success", "skip")
 _TOOK_ITS_TIME = ("success", "failure", "timeout")
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A run as it is judged. ``final``: no other attempt has followed; ``declared``: what it carries.
-
-    ``subject`` names it: trace and span id. Without ``ended`` it is open.
-    """
-
-    subject: str
-    run_id: str
-    started: int
-    ended: int | None = None
-    result: str | None = None
-    final: bool = False
-    records: int | None = None
-    declared: str | None = None
-
-    @property
-    def takes_part(self) -> bool:
-        """Whether it is a run, and not an attempt after which there was another."""
-        return self.final or self.ended is None
-
-
-@dataclass(frozen=True)
-class History:
-    """The latest ``LOADED`` runs of a pipeline, open ones too; what a file says of it, and since when."""
-
-    pipeline: str
-    attempts: Sequence[Attempt]
-    file: str | None = None
-    file_since: int | None = None
-
-
-@dataclass(frozen=True)
-class Breach:
-    """One expectation that was not met, from ``since`` on; over at ``resolved``. Times are nanoseconds since the epoch.
-
-    ``about`` is the due time, the start of the run, or the end of the last success. ``value`` is what was found and
-    ``low``, ``high`` what was expected (nanoseconds, records, runs); ``learned`` from so many runs, where the bounds
-    were not stated.
-    """
-
-    pipeline: str
-    kind: str
-    subject: str
-    about: int
-    since: int
-    resolved: int | None = None
-    run_id: str | None = None
-    value: int | None = None
-    low: int | None = None
-    high: int | None = None
-    learned: int | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The breaches that stand; ``next``: when time alone may change the verdict.
-
-    Runs were looked at from ``runs_since`` on, due times from ``due_since``. ``faults``: lines about what was declared
-    and cannot be used here.
-    """
-
-    breaches: tuple[Breach, ...]
-    runs_since: int
-    due_since: int
-    next: int | None = None
-    faults: tuple[str, ...] = ()
-
-    def since(self, kind: str) -> int:
-        """From when on the verdict tells of breaches of that kind, by what they are about."""
-        return self.due_since if kind in _OF_DUE_TIMES else self.runs_since
 
 
 def judged(history: History, now: int) -> Judged:
     """The verdict at ``now``."""
     return _Court(history, now).verdict()
-
-
-def attempt_of(record: RunRecord) -> Attempt:
-    """A run as it is judged, but for its records."""
-    run = record.run
-    return Attempt(
-        subject_of(record),
-        record.run_id,
-        record.started,
-        run.ended if run is not None else None,
-        run.result if run is not None else None,
-        final=run is not None and not record.superseded,
-        declared=run.declared if run is not None else record.declared,
-    )
-
-
-def subject_of(record: RunRecord) -> str:
-    """How a run is named as the subject of a breach."""
-    return f"{record.trace_id}-{record.span_id}"
-
-
-def records_by_run(runs: Iterable[RunRecord], stages: Iterable[tuple[str, Stage]]) -> dict[str, int | None]:
-    """The records of each run, by subject; the stages come with the key of their run (``run_key``).
-
-    Attempts may share run id and trace: a stage is of the last that began before it.
-    """
-    begun: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for record in runs:
-        insort(begun.setdefault((run_key(record), record.trace_id), []), (record.started, subject_of(record)))
-    found: dict[str, list[Stage]] = {}
-    for key, stage in stages:
-        if (shared := (key, stage.trace_id)) in begun:
-            place = bisect_right(begun[shared], (stage.started, "~"))
-            found.setdefault(begun[shared][max(place - 1, 0)][1], []).append(stage)
-    return {subject: records_of(each) for subject, each in found.items()}
 
 
 class _Segment(NamedTuple):
@@ -332,7 +220,7 @@ class _Court:
             for breach in found.get(run.subject, ()):
                 yield replace(breach, resolved=as_expected.get(breach.kind))
             if run.result == "success":
-                as_expected |= {kind: _end(run)[0] for kind in _OF_RUNS if kind not in here}
+                as_expected |= {kind: _end(run)[0] for kind in OF_RUNS if kind not in here}
         for run in self.attempts:
             if run.ended is None:
                 yield from found.get(run.subject, ())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_pipeline.declaration import Bounds
+from otel_pipeline.spellings import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,6 +12,7 @@ from otel_pipeline.kpi.breaches import fact_of, settled
 from otel_pipeline.kpi.engine import Engine, Series, StageId, Tally, Updates
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.values import run_key
+from otel_pipeline.kpi.verdicts import History, attempt_of, records_by_run
 from otel_pipeline.semconv.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from otel_pipeline.declaration import Objective, Slo
     from otel_pipeline.kpi.breaches import Change, Noted
-    from otel_pipeline.kpi.expectations import History
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.kpi.values import RunRecord, Value
     from otel_pipeline.model import Run, Stage
@@ -128,7 +128,7 @@ class MemoryEngine:
         return [self._noted[key] for key in sorted(self._noted) if key[0] == pipeline]
 
     def _history(self, pipeline: str) -> History:
-        from otel_pipeline.kpi.expectations import LOADED, History, attempt_of, records_by_run  # noqa: PLC0415 - as in tick
+        from otel_pipeline.kpi.expectations import LOADED  # noqa: PLC0415 - as in tick
 
         found = self._records(pipeline)
         records = records_by_run(found, ((key, stage) for (key, _), stage in self.ledger.stages.items()))

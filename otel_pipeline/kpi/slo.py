@@ -19,8 +19,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_pipeline.declaration import Slo, duration_of
+from otel_pipeline.declaration import Slo
 from otel_pipeline.semconv.attributes import SLO_WINDOWS
+from otel_pipeline.spellings import duration_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

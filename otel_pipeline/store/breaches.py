@@ -18,9 +18,10 @@ from sqlalchemy import func, or_, select, tuple_
 
 from otel_pipeline.declaration import effective
 from otel_pipeline.kpi.breaches import Change, Noted, fact_of, settled
-from otel_pipeline.kpi.expectations import LOADED, Breach, History, attempt_of, judged, records_by_run
+from otel_pipeline.kpi.expectations import LOADED, judged
 from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
+from otel_pipeline.kpi.verdicts import Breach, History, attempt_of, records_by_run
 from otel_pipeline.store.rows import record_from, stage_from
 from otel_pipeline.store.tables import breaches, run_keys, runs, stages, watched
 

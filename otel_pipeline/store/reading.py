@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, literal_column, select
 
 from otel_pipeline.kpi.engine import Series
-from otel_pipeline.kpi.expectations import subject_of
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
+from otel_pipeline.kpi.verdicts import subject_of
 from otel_pipeline.semconv.attributes import RUN_RESULTS
 from otel_pipeline.store import breaches, exports, sums, tables
 from otel_pipeline.store.objectives import tallied
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, Table
 
-    from otel_pipeline.kpi.expectations import Breach
     from otel_pipeline.kpi.facts import Dated
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.kpi.values import RunRecord
+    from otel_pipeline.kpi.verdicts import Breach
     from otel_pipeline.model import Stage
     from otel_pipeline.semconv.catalogue import Kpi
 

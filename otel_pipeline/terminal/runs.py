@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
-    from otel_pipeline.kpi.expectations import Breach
     from otel_pipeline.kpi.state import PipelineState
     from otel_pipeline.kpi.statistics import Statistic
     from otel_pipeline.kpi.values import RunRecord
+    from otel_pipeline.kpi.verdicts import Breach
     from otel_pipeline.model import Stage
 
 RUNNING, SILENT = "running", "silent"
@@ -154,7 +154,7 @@ def _heading(state: PipelineState, now: int, width: int, signs: Signs) -> Text:
     bad = sum(state.results.get(result, 0) for result in ("failure", "timeout", "lost"))
     facts = [f"{state.active} running"] if state.active else []
     if good + bad:
-        facts.append(f"{percent(good, good + bad)} of {plural(good + bad, 'run')} succeeded in 30 days")
+        facts.append(f"{percent(good, good + bad)} of {plural(good + bad, 'run')} succeeded in {_days(state.window)}")
     if bad and state.last_success is not None:
         facts.append(f"last success {duration(max(now - state.last_success, 0) / 1e9)} ago")
     line = Text(fit(clean(state.pipeline, signs), max(width // 2, 20), signs), style="bold")
@@ -164,6 +164,11 @@ def _heading(state: PipelineState, now: int, width: int, signs: Signs) -> Text:
             break
         line = Text.assemble(line, more)
     return line
+
+
+def _days(window: int) -> str:
+    days, rest = divmod(window, 86_400 * 10**9)
+    return duration(window / 1e9) if rest else plural(days, "day")
 
 
 def _table(

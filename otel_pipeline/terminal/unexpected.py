@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
-    from otel_pipeline.kpi.expectations import Breach
+    from otel_pipeline.kpi.verdicts import Breach
     from otel_pipeline.terminal.figures import Signs
 
 _RECORDS = ("too_few", "too_many")

@@ -189,7 +189,8 @@ def test_late_is_what_has_not_succeeded_in_time() -> None:
 
 def test_a_fault_in_a_schedule_is_said_and_the_rest_goes_on() -> None:
     """Its shape was right where it was written, but there is no such zone."""
-    from otel_pipeline.kpi.expectations import Attempt, History, judged
+    from otel_pipeline.kpi.expectations import judged
+    from otel_pipeline.kpi.verdicts import Attempt, History
 
     text = declared("0 2 * * * Europe/Atlantis", duration="<1s")
     found = judged(History("orders", [Attempt("a", "r", FIRST, FIRST + HOUR, "success", True, declared=text)]), DUE)

@@ -20,12 +20,10 @@ from otel_pipeline.ticking import tick
 from tests.kpi.events import patient
 from tests.kpi.expected import DAY, HOUR, MINUTE, SECOND, Runs, at, begun, declared, stage_of
 from tests.kpi.histories import FIRST, lives
-
-pytest_plugins = ("tests.postgresql",)
+from tests.postgresql import running
 
 if TYPE_CHECKING:
-    from otel_pipeline.kpi.expectations import Breach
-    from tests.postgresql import Server
+    from otel_pipeline.kpi.verdicts import Breach
 
 NIGHT = "0 2 * * *"
 DUE = at("2026-03-03T02:00:00")
@@ -187,14 +185,16 @@ def test_old_breaches_are_forgotten(store: Store) -> None:
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql"])
-def test_processors_that_look_at_the_same_time_count_once(
-    place: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_processors_that_look_at_the_same_time_count_once(place: str, tmp_path: Path) -> None:
     """Four at once, while runs arrive; in the end what stands is what is true."""
-    where: Path | str = tmp_path / "store.db"
-    if place == "postgresql":
-        server: Server = request.getfixturevalue("postgresql")
-        where = server.new_database()
+    if place == "sqlite":
+        looked_at_by_four(tmp_path / "store.db")
+        return
+    with running() as server:
+        looked_at_by_four(server.new_database())
+
+
+def looked_at_by_four(where: Path | str) -> None:
     stores = [Store(where, busy_s=60) for _ in range(4)]
     runs = Runs(declared("*/10 * * * *", duration="<1m", records=">=5", learn="normal"))
     slo = Slo(availability="90%", latency="50% < 10m", errors="<5%", freshness="80% < 1h")

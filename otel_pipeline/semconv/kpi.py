@@ -1,0 +1,103 @@
+"""What a row of the KPI catalogue is: which events feed it, how its labels come about, and its other names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from otel_pipeline.semconv import attributes as a
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_pipeline.semconv.tables import Metric
+
+FactEvent = Literal[
+    "run", "superseded", "stage", "records", "dataset", "check", "error", "breach",
+    "pipeline", "freshness", "expectation", "objective", "burn",
+]  # fmt: skip
+"""What feeds a KPI. Those of the second line are not events: such a row is computed anew when it is asked for."""
+_COMPUTED = ("pipeline", "freshness", "expectation", "objective", "burn")
+
+EVENTS: Mapping[FactEvent, str] = MappingProxyType(
+    {
+        "run": "a run ended, by its last attempt",
+        "superseded": "an attempt at a run after which there was another",
+        "stage": "a stage ended, of whatever attempt",
+        "records": "each count that an ended stage reported",
+        "dataset": "each dataset that an ended stage read or wrote",
+        "check": "each quality check of an ended stage",
+        "error": "an exception, where it was first seen: in a stage, or outside of stages",
+        "breach": "an expectation that was not met; taken back when it turns out that it was",
+        "pipeline": "computed when asked for, from the runs of the last 30 days, or of the SLO's window",
+        "freshness": "computed when asked for, from the datasets' newest watermarks and last checked runs",
+        "expectation": "computed when asked for, from the breaches that are not over",
+        "objective": "computed when asked for, from what ended in the SLO's window; no retries unless it says so",
+        "burn": "the same of shorter windows",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name of a KPI in Prometheus. Series that become the same by it are added up.
+
+    ``labels``: its labels, each with the attribute that it comes from. ``values``: other spellings of labels' values;
+    where a label has some, series with a value that is not among them are left out. ``scale`` is a factor.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    pack: Literal["etl", "standards", "service"]
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    scale: float = 1.0
+    summary: bool = False
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One row. ``where``: only facts whose field has that value; ``known``: results to begin at zero."""
+
+    metric: Metric
+    event: FactEvent
+    value: str
+    divisor: int = 1
+    where: tuple[str, str] | None = None
+    known: tuple[str, tuple[str, ...]] | None = None
+    aliases: tuple[Alias, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The canonical OpenTelemetry name."""
+        return self.metric.name
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a fact that its labels come from, in their order."""
+        return tuple(FIELDS[key] for key in self.metric.attributes)
+
+    @property
+    def derived(self) -> bool:
+        """Computed when asked for; nothing is stored of it."""
+        return self.event in _COMPUTED
+
+
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        a.PIPELINE_NAME: "pipeline",
+        a.RUN_RESULT: "result",
+        a.STAGE_NAME: "stage",
+        a.STAGE_RESULT: "result",
+        a.RECORD_STATUS: "status",
+        a.DATASET_NAME: "dataset",
+        a.DATASET_OPERATION: "operation",
+        a.CHECK_NAME: "check",
+        a.ERROR_TYPE: "error_type",
+        a.EXPECTATION: "what",
+        a.SLO_NAME: "objective",
+        a.SLO_WINDOW: "window",
+    }
+)
+"""From which field of a fact a label comes."""
