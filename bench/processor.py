@@ -55,7 +55,10 @@ exporters:
   otlp_grpc:
     endpoint: '{processor}'
     tls: {{insecure: true}}
-    sending_queue: {{sizer: bytes, queue_size: 1073741824, batch: {{flush_timeout: 200ms, min_size: 1000000, max_size: 3000000}}}}
+    sending_queue:
+      sizer: bytes
+      queue_size: 1073741824
+      batch: {{flush_timeout: 200ms, min_size: 1000000, max_size: 3000000}}
 service:
   telemetry: {{metrics: {{level: none}}}}
   pipelines:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers.txt"
+_OURS = f"{ROOT}[server]"
 CACHE = Path.home() / ".cache" / "otel_pipeline"
 
 _VERSIONS = """
@@ -25,7 +26,7 @@ def python() -> Path:
 
     Raises CalledProcessError when pip cannot install the peers.
     """
-    known = f"{PEERS.read_text()}{sys.version}{ROOT}"
+    known = f"{PEERS.read_text()}{sys.version}{_OURS}"
     folder = CACHE / f"bench-venv-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
     found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "complete"  # an installation that was interrupted is made again
@@ -35,7 +36,7 @@ def python() -> Path:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         install = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         # In one go: packages added one by one would be resolved against each other's leftovers.
-        subprocess.run([*install, "--requirement", str(PEERS), "--editable", f"{ROOT}[server]"], check=True)
+        subprocess.run([*install, "--requirement", str(PEERS), "--editable", _OURS], check=True)
         done.touch()
     return found
 
