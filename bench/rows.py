@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.exits import exits
+from bench.growth import growth
 from bench.kills import kills
 from bench.processor import behind_a_filter, whole_path
 from bench.rounds import fresh, resident, whole
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bench.rounds import Bench
 
 # What a sample is multiplied by to be shown.
-UNITS = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6, "%": 1.0}
+UNITS = {"B": 1.0, "ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6, "%": 1.0}
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,31 @@ ROWS: tuple[Row, ...] = (
         sizes={"full": 200, "quick": 60, "tiny": 2},
     ),
     Row(
+        "10",
+        "store: bytes per run of 5 stages, from 10⁴ to 10⁶ runs of 200 pipelines",
+        "B",
+        "history",
+        ("each more", "of 10⁴"),
+        fresh,
+        most=800,
+        sizes={"full": 10, "quick": 5, "tiny": 1},
+        argument="bytes",
+    ),
+    *(
+        Row(
+            "10",
+            f"store: {what}, 10⁶ runs",
+            "ms",
+            "history",
+            (f"{side}, 10⁶ runs", f"{side}, 10⁴ runs"),
+            growth,
+            goals={f"{side}, 10⁴ runs": 1.5},
+            most=50,
+            sizes={"full": 10, "quick": 5, "tiny": 1},
+        )
+        for side, what in (("list", "the last 40 runs of each of 200 pipelines"), ("page", "one run with its stages"))
+    ),
+    Row(
         "16",
         "memory of a job above bare Python, after 2,000 spans",
         "MB",
@@ -219,7 +245,6 @@ ROWS: tuple[Row, ...] = (
 # Rows of the goals that other rooms will feed; they join the table above.
 NOT_YET = {
     "8": "100 runs of 50 ms: exact, one series",
-    "10": "store: bytes per run, time of the runs list and the run page",
     "11": "rule evaluation, beside Prometheus",
     "12": "default rules, one evaluation at 1,000 series",
     "13": "FastAPI: requests per second, beside OpenTelemetry's instrumentation",

@@ -6,7 +6,7 @@
                        └─ Postgresql  (postgresql.py)  a server; several processors write at the same time
 
 **Order.** Rows are given in the order of their keys, and tables in the order of ``run_key``, ``run`` and ``stage``,
-sums and the rest. Two transactions that want the same rows then wait for each other and never in a circle.
+``watched``, sums and the rest. Two transactions that want the same rows then wait for each other and never in a circle.
 """
 
 from __future__ import annotations

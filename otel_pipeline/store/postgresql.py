@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Column, Connection, Table
-    from sqlalchemy.engine import ExceptionContext
 
     from otel_pipeline.store.rows import Row
 
@@ -81,9 +80,8 @@ class Postgresql:
             poolclass=QueuePool,
             pool_size=4,
             max_overflow=12,
-            pool_pre_ping=True,
         )
-        event.listen(self._engine, "handle_error", _forget_connection)
+        event.listen(self._engine, "checkout", _check)
 
     def prepare(self) -> None:
         """See whether it is there, and whether it can be written."""
@@ -93,7 +91,7 @@ class Postgresql:
     def connect(self) -> Any:
         """A connection of the driver's, which the server watches."""
         address = self._address
-        connection = driver.connect(
+        connection = _Session(
             address.user,
             host=address.host,
             port=address.port,
@@ -252,10 +250,30 @@ class _Address(NamedTuple):
         return context
 
 
-def _forget_connection(context: ExceptionContext) -> None:
-    # A connection whose server has said goodbye is not known for it by SQLAlchemy.
-    if context.is_pre_ping or isinstance(context.original_exception, (driver.InterfaceError, OSError)):
-        context.is_disconnect = True
+class _Session(driver.Connection):  # type: ignore[misc]  # untyped
+    """A connection that may have been ended by the other side."""
+
+    def answers(self) -> bool:
+        """Whether it is still there."""
+        try:
+            self.autocommit = True  # by itself, not in the transaction that is to come
+            self.cursor().execute("SELECT 1")
+            self.autocommit = False
+        except (driver.Error, OSError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """End it; one that is gone already is as good."""
+        with contextlib.suppress(driver.Error, OSError):
+            super().close()
+
+
+def _check(session: _Session, record: object, proxy: object) -> None:
+    # A server that was restarted has ended the sessions that are kept here.
+    del record, proxy
+    if not session.answers():
+        raise exc.DisconnectionError
 
 
 def _execute(connection: Connection, query: str, arguments: Sequence[str]) -> Any:

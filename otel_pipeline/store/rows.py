@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_pipeline.kpi.facts import nanoseconds
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
 from otel_pipeline.store.tables import COUNTS
@@ -81,8 +82,8 @@ def stage_row(key: Key, stage: Stage) -> Row:
         None if stage.result == "success" else stage.result,
         stage.started,
         stage.ended - stage.started,
-        stage.self_time,
-        stage.wait_time,
+        nanoseconds(stage.self_time) or 0,
+        nanoseconds(stage.wait_time) or 0,
         records.in_,
         records.out,
         records.failed,
@@ -115,8 +116,8 @@ def stage_from(row: Mapping[str, Any]) -> Stage:
         result=row["result"] or "success",
         started=row["started"],
         ended=row["started"] + row["duration"],
-        self_time=row["self_time"],
-        wait_time=row["wait_time"],
+        self_time=row["self_time"] / 1e9,
+        wait_time=row["wait_time"] / 1e9,
         run_id=None if row["key"].startswith("trace ") else row["key"],
         records=Records(*(row[f"records_{name}"] for name in COUNTS)),
         **{**shared, **_read_details(row["details"])},

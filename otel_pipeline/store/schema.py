@@ -57,6 +57,7 @@ _OTHER_PIPELINE = (
     f"CASE WHEN old.pipeline IS k.pipeline THEN {_OTHER_TRACE}"
     f" ELSE json_set({_OTHER_TRACE}, '$.pipeline', old.pipeline) END"
 )
+_DURATIONS = ", ".join(f"CAST(round({name} * 1e9) AS INTEGER)" for name in ("self_time", "wait_time"))
 _COUNTED = ", ".join(f"records_{name}" for name in COUNTS)
 _HISTOGRAM = ", ".join(f"CASE WHEN width > {number} THEN {name} END" for number, name in enumerate(NUMBERS) if number)
 _MOVE = (
@@ -76,7 +77,7 @@ _MOVE = (
     f"""
     INSERT INTO stage
     SELECT run, span_id, name, json_extract(old.details, '$.kind'), nullif(result, 'success'), started,
-      ended - started, self_time, wait_time, {_COUNTED}, {_DETAILS.format(details=_OTHER_PIPELINE, column="kind")}
+      ended - started, {_DURATIONS}, {_COUNTED}, {_DETAILS.format(details=_OTHER_PIPELINE, column="kind")}
     FROM old_stage AS old JOIN run_key AS k ON k.id = run
     """,
     f"INSERT INTO sum SELECT kpi, labels, created, value, {_HISTOGRAM} FROM old_sum",

@@ -92,8 +92,8 @@ class Store:
         with self._writing() as connection:
             ledger = SqlLedger(self._database, connection)
             updates = self._counting.consume(values, ledger, horizon=now - RETENTION_NS)
+            breaches.mark(self._database, connection, updates.changed)  # before the sums, as ``judge`` has them
             overflowed = self._sums.apply(connection, updates, now)
-            breaches.mark(self._database, connection, updates.changed)
         if overflowed:
             updates.counts["overflowed"] += overflowed.total()
         return updates.counts

@@ -1,9 +1,10 @@
 """The tables. ``docs/store.md`` says why they are laid out like this.
 
 Runs and stages are the ledger: their primary key is (run key, span id), so a span that arrives again inserts nothing.
-Times are nanoseconds since the epoch; span and trace ids are bytes; what only people read is compact JSON in
-``details``, null where there is none. Each column says what becomes of it when a row is merged into one that is there.
-No foreign keys: whoever writes under a run key holds that key's row until the end of the transaction.
+Times are nanoseconds since the epoch, and a stage's durations nanoseconds; span and trace ids are bytes; what only
+people read is compact JSON in ``details``, null where there is none. Each column says what becomes of it when a row is
+merged into one that is there. No foreign keys: whoever writes under a run key holds that key's row until the end of the
+transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    literal_column,
 )
 
 Rule = Literal["add", "greatest", "replace"]
@@ -72,8 +72,7 @@ runs = Table(
     sqlite_with_rowid=False,
 )
 Index("run_by_start", runs.c.pipeline, runs.c.started, runs.c.ended, runs.c.result)
-_final = runs.c.final == literal_column("1")
-Index("run_by_end", runs.c.pipeline, runs.c.result, runs.c.ended, sqlite_where=_final, postgresql_where=_final)
+Index("run_by_end", runs.c.pipeline, runs.c.final, runs.c.result, runs.c.ended)
 _open = runs.c.result.is_(None)
 Index("run_open", runs.c.seen, runs.c.pipeline, sqlite_where=_open, postgresql_where=_open)
 
@@ -89,8 +88,8 @@ stages = Table(
     _column("result", Text, null=True),  # null: success, as nearly all are
     _column("started", BigInteger),
     _column("duration", BigInteger),
-    _column("self_time", Double),
-    _column("wait_time", Double),
+    _column("self_time", BigInteger),
+    _column("wait_time", BigInteger),
     *(_column(f"records_{name}", BigInteger, null=True) for name in COUNTS),
     _column("details", Text, null=True),
     PrimaryKeyConstraint("run", "span_id"),

@@ -70,8 +70,8 @@ CREATE TABLE stage (
 	result TEXT, 
 	started BIGINT NOT NULL, 
 	duration BIGINT NOT NULL, 
-	self_time DOUBLE NOT NULL, 
-	wait_time DOUBLE NOT NULL, 
+	self_time BIGINT NOT NULL, 
+	wait_time BIGINT NOT NULL, 
 	records_in BIGINT, 
 	records_out BIGINT, 
 	records_failed BIGINT, 
@@ -84,7 +84,7 @@ CREATE TABLE stage (
  WITHOUT ROWID
 
 ;
-INSERT INTO "stage" VALUES(1,X'0000000000000064','load',NULL,NULL,1767261501000000000,1000000000,0.25,0.0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "stage" VALUES(1,X'0000000000000064','load',NULL,NULL,1767261501000000000,1000000000,250000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE sum (
 	kpi TEXT NOT NULL, 
 	labels TEXT NOT NULL, 
@@ -168,6 +168,6 @@ CREATE TABLE watermark (
 CREATE INDEX run_key_by_last ON run_key (last);
 CREATE INDEX run_by_start ON run (pipeline, started, ended, result);
 CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
-CREATE INDEX run_by_end ON run (pipeline, result, ended) WHERE final = 1;
+CREATE INDEX run_by_end ON run (pipeline, final, result, ended);
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
 COMMIT;
