@@ -89,6 +89,7 @@ class _Court:
     history: History
     now: int
     due_since: int = 0
+    weekdays: dict[tuple[int, tzinfo], int] = field(default_factory=dict)
     later: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -136,6 +137,9 @@ class _Court:
         for run in reversed(self.attempts):
             if until <= self.since:
                 return
+            if run.started > self.now:  # by a clock that is ahead
+                self.later.append(run.started)
+                continue
             after = max(run.started, self.since)
             forgotten = run.started + LOOK_BACK_NS if self._by_code(run) else self.now
             if after < (end := min(until, forgotten)) or end == self.now:
@@ -187,8 +191,11 @@ class _Court:
                     yield self._missed("late", due, limit, [*ends[:1], following and following + finish])
 
     def _missed(self, kind: str, due: int, limit: int, over: Iterable[int | None]) -> Breach:
-        past = [moment for moment in over if moment is not None and moment <= self.now]
-        return Breach(self.history.pipeline, kind, str(iso(due)), due, limit, min(past, default=None))
+        first = min((moment for moment in over if moment is not None), default=None)
+        if first is not None and first > self.now:  # not over yet, or by a clock that is ahead
+            self.later.append(first)
+            first = None
+        return Breach(self.history.pipeline, kind, str(iso(due)), due, limit, first)
 
     def _passed(self, limit: int) -> int | None:
         """``limit``, once it is over; else it is to be looked at then."""
@@ -266,12 +273,12 @@ class _Court:
             return told, None
         zone, place = self._zone(run), self._places[run.subject]
         earlier = [
-            (_weekday(other.started, zone), value)
+            (self._weekday(other, zone), value)
             for other in self.attempts[max(place - learned.MOST, 0) : place]
             if other.final and other.result == "success" and _end(other) < end
             and (value := measure.value(other)) is not None
         ]  # fmt: skip
-        found = learned.learned(earlier, _weekday(run.started, zone), expect.learn, offset=measure.offset)
+        found = learned.learned(earlier, self._weekday(run, zone), expect.learn, offset=measure.offset)
         if found is None:
             return told, None
         low, high = (one if one is not None else other for one, other in zip(told, found.bounds, strict=True))
@@ -284,6 +291,12 @@ class _Court:
     @cached_property
     def _began(self) -> list[int]:
         return [run.started for run in self.attempts if run.takes_part]
+
+    def _weekday(self, run: Attempt, zone: tzinfo) -> int:
+        key = run.started, zone
+        if (known := self.weekdays.get(key)) is None:
+            known = self.weekdays[key] = datetime.fromtimestamp(run.started // _SECOND, zone).weekday()
+        return known
 
     def _zone(self, run: Attempt) -> tzinfo:
         try:
@@ -331,7 +344,3 @@ def _joined(segments: Iterable[_Segment]) -> Iterator[_Segment]:
 def _end(run: Attempt) -> tuple[int, str]:
     """When it ended, for an order; an open run ends last."""
     return (run.ended if run.ended is not None else 2**63, run.subject)
-
-
-def _weekday(moment: int, zone: tzinfo) -> int:
-    return datetime.fromtimestamp(moment // _SECOND, zone).weekday()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SERVICES = Slo(availability="99.9%", latency="95% < 500ms", errors="<1%")
 """What is expected of a service that declares nothing (of a pipeline nothing is)."""
 GOOD, BAD = "success", ("failure", "timeout", "lost")
-_WHOLE, _FIRST, _SECOND_HALF = "whole", "first half", "second half"
+_FIRST, _SECOND = "first half", "second half"
 
 
 class Span(NamedTuple):
@@ -63,35 +63,42 @@ class Tallied:
     tallies: Mapping[str, Tally] = field(default_factory=dict)
 
     @property
+    def whole(self) -> Tally:
+        """What was counted in the whole window: in both its halves."""
+        first, second = self.tallies[_FIRST], self.tallies[_SECOND]
+        return Tally(first.good + second.good, first.total + second.total)
+
+    @property
     def compliance(self) -> float | None:
         """The share that was good in the whole window."""
-        return self.tallies[_WHOLE].share
+        return self.whole.share
 
     @property
     def budget(self) -> float | None:
         """The share of the error budget that is left."""
-        burnt = self.burn(_WHOLE)
+        burnt = self._burnt(self.whole)
         return None if burnt is None else 1 - burnt
 
     @property
     def trend(self) -> float | None:
         """The compliance of the second half of the window, less that of the first."""
-        first, second = self.tallies[_FIRST].share, self.tallies[_SECOND_HALF].share
+        first, second = self.tallies[_FIRST].share, self.tallies[_SECOND].share
         return None if first is None or second is None else second - first
 
     def burn(self, span: str) -> float | None:
         """How many times faster than allowed the budget was used up in that span."""
-        share = self.tallies[span].share
-        return None if share is None else (1 - share) / (1 - self.objective.target)
+        return self._burnt(self.tallies[span])
+
+    def _burnt(self, tally: Tally) -> float | None:
+        return None if tally.share is None else (1 - tally.share) / (1 - self.objective.target)
 
 
 def spans(slo: Slo, now: int) -> dict[str, Span]:
-    """Over which times to count: the whole window, its halves, and those of the burn rates."""
+    """Over which times to count: the halves of the window, and those of the burn rates."""
     middle = now - slo.window_ns // 2
     return {
-        _WHOLE: Span(now - slo.window_ns, now),
         _FIRST: Span(now - slo.window_ns, middle),
-        _SECOND_HALF: Span(middle, now),
+        _SECOND: Span(middle, now),
         **{name: Span(now - duration_of(name), now) for name in SLO_WINDOWS},
     }
 

@@ -17,7 +17,7 @@ NOW = at("2026-03-31T00:00:00")
 
 
 def tallied(target: float, **tallies: tuple[int, int]) -> Tallied:
-    names = {"whole": (0, 0), "first half": (0, 0), "second half": (0, 0)}
+    names = {"first half": (0, 0), "second half": (0, 0), "1h": (0, 0)}
     named = {name.replace("_", " "): tally for name, tally in tallies.items()}
     return Tallied(Objective("availability", target), {k: Tally(*v) for k, v in (names | named).items()})
 
@@ -27,16 +27,15 @@ def tallied(target: float, **tallies: tuple[int, int]) -> Tallied:
 )
 def test_the_budget_is_what_may_be_bad(good: int, total: int, budget: float) -> None:
     """All of it is left when nothing was bad, none when as much was as may, and it can be overdrawn."""
-    each = tallied(0.99, whole=(good, total))
+    each = tallied(0.99, first_half=(0, 0), second_half=(good, total))
     assert each.budget == pytest.approx(budget)
-    assert each.burn("whole") == pytest.approx(1 - budget)
     assert each.compliance == good / total
 
 
 def test_where_nothing_was_counted_nothing_is_said() -> None:
     """Unknown is neither good nor bad."""
     each = tallied(0.99)
-    assert (each.compliance, each.budget, each.trend, each.burn("whole")) == (None,) * 4
+    assert (each.compliance, each.budget, each.trend, each.burn("1h")) == (None,) * 4
 
 
 def test_the_trend_is_the_later_half_less_the_earlier() -> None:
@@ -122,4 +121,5 @@ def test_the_defaults_of_services() -> None:
     assert [(each.name, each.target, each.limit) for each in SERVICES.objectives] == [
         ("availability", 0.999, None), ("latency", 0.95, 500 * 10**6), ("errors", 0.99, None),
     ]  # fmt: skip
-    assert spans(SERVICES, NOW)["whole"] == (NOW - 30 * DAY, NOW)
+    assert spans(SERVICES, NOW)["first half"] == (NOW - 30 * DAY, NOW - 15 * DAY)
+    assert spans(SERVICES, NOW)["second half"] == (NOW - 15 * DAY, NOW)
