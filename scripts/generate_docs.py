@@ -5,7 +5,7 @@
 
     otel_pipeline/semconv/*  ─► docs/semantic-conventions.md
     otel_pipeline/semconv/catalogue.py ─► docs/kpis.md
-    otel_pipeline/config.py  ─► docs/configuration.md
+    otel_pipeline/settings.py ─► docs/configuration.md
 
     scripts/generate_docs.py            write the pages
     scripts/generate_docs.py --check    exit 1 and show the difference when a page is stale
@@ -90,15 +90,15 @@ def semantic_conventions() -> str:
 
 def configuration() -> str | None:
     """Return docs/configuration.md: every setting in its spellings."""
-    if importlib.util.find_spec("otel_pipeline.config") is None:
+    if importlib.util.find_spec("otel_pipeline.settings") is None:
         return None
-    settings = getattr(importlib.import_module("otel_pipeline.config"), "SETTINGS", None)
+    settings = getattr(importlib.import_module("otel_pipeline.settings"), "SETTINGS", None)
     if not settings:
         return None
     rows = settings.values() if isinstance(settings, dict) else settings
     return _page(
         "Configuration",
-        "otel_pipeline/config.py",
+        "otel_pipeline/settings.py",
         "An argument wins over the environment, the environment over the config file, the file over the default. "
         "Where several variables are named, the first that is set counts.",
         _table(("Setting", "Environment", "Type", "Default", "Description"), map(_setting, rows)),

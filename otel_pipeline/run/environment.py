@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_pipeline.config import HANDOVER, PREFIX, RUN_ID
+from otel_pipeline.config import HANDOVER, RUN_ID
 from otel_pipeline.instrument.context import PARENT_RUN, TRACEPARENT, TRACESTATE
 from otel_pipeline.instrument.identity import new_run_id
+from otel_pipeline.settings import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
