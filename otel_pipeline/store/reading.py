@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, text
 
+from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
@@ -146,8 +148,8 @@ class Reader:
         return exports.Moment(moment, shown, begun)
 
     def state(self, now: int) -> State:
-        """All that is known, at ``now``."""
-        pipelines = self.pipeline_states(self.pipelines(), now)
+        """All that is known, at ``now``; of pipelines and datasets no more than there may be series of a KPI."""
+        pipelines = self.pipeline_states(list(islice(self._distinct(runs, runs.c.pipeline), MOST_SERIES)), now)
         taken = sums.all_sums(self._connection, tables.taken)
         still = breaches.open_by_kind(self._connection)
         return State(sums.all_sums(self._connection), pipelines, self._datasets(), taken, still)
@@ -191,9 +193,12 @@ class Reader:
         return found
 
     def _datasets(self) -> list[DatasetState]:
-        newest = {row["dataset"]: row["newest"] for row in self._rows(select(watermarks))}
+        some = select(watermarks).order_by(watermarks.c.dataset).limit(MOST_SERIES)
+        newest = {row["dataset"]: row["newest"] for row in self._rows(some)}
         found = []
-        for dataset in sorted({*newest, *self._distinct(checked, checked.c.dataset)}):
+        for dataset in sorted({*newest, *islice(self._distinct(checked, checked.c.dataset), MOST_SERIES)})[
+            :MOST_SERIES
+        ]:
             last = select(checked.c.passed, checked.c.failed).where(checked.c.dataset == dataset)
             row = self._connection.execute(last.order_by(checked.c.ended.desc(), checked.c.run_id.desc()).limit(1))
             found.append(DatasetState(dataset, newest.get(dataset), *(row.first() or (0, 0))))

@@ -173,3 +173,18 @@ def test_more_label_values_than_there_may_be_series_overflow(receiver: Receiving
     [rest] = [figure for figure in records if OVERFLOW in figure.labels]
     assert rest.numbers[0] == 2 * (each * requests - MOST_SERIES)
     assert receiver.count(c.VALUES, "overflowed") > 0
+
+
+def test_more_pipelines_than_there_may_be_series_have_no_gauges_beyond_that(
+    receiver: Receiving, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is computed for each pipeline is bounded as what is counted for each is."""
+    monkeypatch.setattr("otel_pipeline.store.reading.MOST_SERIES", 5)
+    spans = (
+        {"attributes": {**RUN, "pipeline.run.id": f"r{n}", "pipeline.name": f"p{n}"}, "span_id": bytes([n + 1] * 8)}
+        for n in range(9)
+    )
+    assert receiver.post(request(*spans)).code == 200
+    with store.reading() as reader:
+        assert [each.pipeline for each in reader.state(NOW).pipelines] == [f"p{n}" for n in range(5)]
+        assert len(reader.pipelines()) == 9
