@@ -8,6 +8,7 @@ Times are looked up by whole days of UTC and kept, so that what is due does not 
 
 from __future__ import annotations
 
+from array import array
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from cronsim import CronSim, CronSimError
 from otel_pipeline.errors import ExpectationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
 DAY_NS = 86_400 * 10**9
@@ -61,11 +62,12 @@ def next_due(schedule: str, after: int) -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def due_on(schedule: str, day: int) -> tuple[int, ...]:
+def due_on(schedule: str, day: int) -> Sequence[int]:
     """What is due on a day of UTC, given as its number since 1970."""
     begin = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(days=day)
     found = sorted({int(moment.timestamp()) * _SECOND for moment in _from(schedule, begin)})
-    return tuple(due for due in found if day * DAY_NS <= due < (day + 1) * DAY_NS)
+    # An array: a schedule may be due 1440 times a day, and thousands of days are kept.
+    return array("q", (due for due in found if day * DAY_NS <= due < (day + 1) * DAY_NS))
 
 
 def _from(schedule: str, begin: datetime) -> Iterator[datetime]:
