@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from otel_pipeline.kpi import otlp
+from otel_pipeline.kpi.otlp_metrics import read_metrics
 from otel_pipeline.receive import counters as c
 from otel_pipeline.receive.answer import Accepted, Refused, RetryLater
 from otel_pipeline.store.errors import StoreError
@@ -38,7 +39,7 @@ MOST_BYTES = 16 << 20
 _SAID_EVERY_S = 10.0
 _READERS: Mapping[Signal, Callable[..., otlp.Read]] = {
     "traces": otlp.read_traces,
-    "metrics": otlp.read_metrics,
+    "metrics": read_metrics,
     "logs": otlp.read_logs,
 }
 _WHOLE_ITEMS = ("trace_id", "span_id", "time", "attributes")

@@ -34,7 +34,6 @@ from otel_pipeline.forward.forwarder import Forwarder
 from otel_pipeline.ingest import Ingest
 from otel_pipeline.jobs import Job, Jobs
 from otel_pipeline.kpi.exposition import as_prometheus
-from otel_pipeline.kpi.state import figures
 from otel_pipeline.receive import over_grpc, over_http
 from otel_pipeline.receive.bounds import InFlight, Limits
 from otel_pipeline.receive.counters import Counters
@@ -175,7 +174,7 @@ class Processor:
         """
         now = time.time_ns()
         with self.store.reading() as reader:
-            kpis = as_prometheus(reader.catalogue, figures(reader.state(now).rising, now, reader.catalogue))
+            kpis = as_prometheus(reader.catalogue, reader.rising(now))
         return kpis + self.counters.as_prometheus()
 
 

@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.exposition import QUANTILES, quantile_of_buckets, series_of_name
+from otel_pipeline.kpi.measures import served
 from otel_pipeline.kpi.names import names_of
 from otel_pipeline.semconv.attributes import SERVICE_NAME
 from otel_pipeline.store.exports import Begun
@@ -67,7 +67,7 @@ def _points(moment: Moment, catalogue: Sequence[Kpi], packs: Iterable[str] | Non
     by_kpi: dict[str, list[Figure]] = {}
     for figure in moment.figures:
         by_kpi.setdefault(figure.kpi.name, []).append(figure)
-    for name in names_of(catalogue, packs):
+    for name in names_of(served(catalogue, moment.figures), packs):
         figures = by_kpi.get(name.kpi.name, [])
         begun = _begun(name, figures, moment)
         for labels, numbers in series_of_name(name, figures).items():
@@ -81,7 +81,7 @@ def _begun(name: Name, figures: Iterable[Figure], moment: Moment) -> dict[Labels
     """How each series of a name began: with the first of those that it adds up; it was 0 if all of them were."""
     found: dict[Labels, Begun] = {}
     for figure in figures:
-        labels, begun = name.labels(figure.labels), moment.begun.get(Series(figure.kpi.name, figure.labels))
+        labels, begun = name.labels(figure.labels), moment.begun.get(figure.series)
         if labels is not None and begun is not None:
             before = found.get(tuple(labels.items()), begun)
             found[tuple(labels.items())] = Begun(min(begun.zero, before.zero), begun.due and before.due)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from otel_pipeline.kpi.facts import Fact
-    from otel_pipeline.kpi.values import Value
+    from otel_pipeline.kpi.values import Counted
     from otel_pipeline.semconv.catalogue import FactEvent, Kpi
 
 
@@ -77,7 +77,7 @@ class Updates:
 class Ledger(Protocol):
     """What was counted. ``key`` is what the spans of one run id have in common (``run_key``)."""
 
-    def prepare(self, values: Mapping[str, Sequence[Value]]) -> None:
+    def prepare(self, values: Mapping[str, Sequence[Counted]]) -> None:
         """These are about to be noted, by key: from now on nobody else changes what is under the keys."""
 
     def add_stages(self, stages: Mapping[StageId, Stage]) -> Collection[StageId]:
@@ -99,14 +99,14 @@ class Engine:
         for kpi in catalogue:
             self._feeds.setdefault(kpi.event, []).append(Feed(kpi))
 
-    def consume(self, values: Iterable[Value], ledger: Ledger, *, horizon: int = 0) -> Updates:
+    def consume(self, values: Iterable[Counted], ledger: Ledger, *, horizon: int = 0) -> Updates:
         """Note ``values`` in ``ledger``; what is new in them as updates.
 
         What ended before ``horizon`` (nanoseconds since the epoch) may have been counted and forgotten: it is left out
         and counted as late.
         """
         updates = Updates()
-        by_key: dict[str, list[Value]] = {}
+        by_key: dict[str, list[Counted]] = {}
         for value in values:
             if (value.time if isinstance(value, RunSeen) else value.ended) < horizon:
                 updates.counts["late"] += 1
@@ -126,7 +126,7 @@ class Engine:
         self._add(untrue, updates.taken)
         return updates
 
-    def _stages(self, values: Mapping[str, Sequence[Value]], ledger: Ledger, updates: Updates) -> None:
+    def _stages(self, values: Mapping[str, Sequence[Counted]], ledger: Ledger, updates: Updates) -> None:
         arrived = [(key, value) for key, of_key in values.items() for value in of_key if isinstance(value, Stage)]
         stages = {(key, stage.span_id): stage for key, stage in reversed(arrived)}  # of repeats the first
         new = ledger.add_stages(stages) if stages else ()
@@ -146,7 +146,7 @@ class Engine:
                 if (watermark := instant(dataset.watermark)) is not None:
                     updates.watermarks[dataset.name] = max(watermark, updates.watermarks.get(dataset.name, watermark))
 
-    def _runs(self, values: Mapping[str, Sequence[Value]], ledger: Ledger, updates: Updates) -> None:
+    def _runs(self, values: Mapping[str, Sequence[Counted]], ledger: Ledger, updates: Updates) -> None:
         arrived = {
             key: found for key, of_key in values.items()
             if (found := [value for value in of_key if not isinstance(value, Stage)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from otel_pipeline.kpi.measures import served
 from otel_pipeline.kpi.names import Name, label_text, names_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def as_prometheus(catalogue: Sequence[Kpi], figures: Sequence[Figure], packs: It
     for figure in figures:
         by_kpi.setdefault(figure.kpi.name, []).append(figure)
     lines = [
-        line for name in names_of(catalogue, packs)
+        line for name in names_of(served(catalogue, figures), packs)
         for line in _lines(name, series_of_name(name, by_kpi.get(name.kpi.name, ())))
     ]  # fmt: skip
     return "".join(f"{line}\n" for line in lines)

@@ -10,7 +10,9 @@ from otel_pipeline.declaration import effective
 from otel_pipeline.kpi import slo
 from otel_pipeline.kpi.breaches import fact_of, settled
 from otel_pipeline.kpi.engine import Engine, Series, StageId, Tally, Updates
+from otel_pipeline.kpi.measures import figures_of
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
+from otel_pipeline.kpi.streams import Streams, split
 from otel_pipeline.kpi.values import run_key
 from otel_pipeline.kpi.verdicts import History, attempt_of, records_by_run
 from otel_pipeline.semconv.catalogue import CATALOGUE
@@ -68,18 +70,20 @@ class MemoryEngine:
         self._watermarks: dict[str, int] = {}
         self._file: dict[str, tuple[str | None, int]] = {}
         self._noted: dict[tuple[str, str, str], Noted] = {}
+        self._streams = Streams()
 
     def consume(self, values: Iterable[Value], *, horizon: int = 0) -> Counter[str]:
         """Count ``values``, all or, when that raises, none; returns what happened to them."""
         ledger = MemoryLedger(dict(self.ledger.stages), dict(self.ledger.records))
-        updates = self._engine.consume(values, ledger, horizon=horizon)
+        counted, points = split(values)
+        updates = self._engine.consume(counted, ledger, horizon=horizon)
         self.ledger = ledger
         self._apply(updates)
-        return updates.counts
+        return updates.counts + self._streams.take(points, max((point.time for point in points), default=0))
 
     def figures(self, now: int) -> list[Figure]:
         """Every series at ``now``, in nanoseconds since the epoch."""
-        return figures(self.state(now), now, self._engine.catalogue)
+        return [*figures(self.state(now), now, self._engine.catalogue), *figures_of(self._streams.totals(now))]
 
     def value(self, name: str, now: int = 0, **labels: str) -> float | None:
         """One number of the KPI ``name`` (of a histogram its count), added up over the series that have ``labels``.

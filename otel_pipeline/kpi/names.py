@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.catalogue import Alias, Kpi
 
 _TYPES = {"updowncounter": "gauge"}
+_UNITS = {
+    "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
+    "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes",
+    "TiBy": "tibibytes", "KBy": "kilobytes", "MBy": "megabytes", "GBy": "gigabytes", "TBy": "terabytes",
+    "m": "meters", "V": "volts", "A": "amperes", "J": "joules", "W": "watts", "g": "grams", "Cel": "celsius",
+    "Hz": "hertz", "%": "percent",
+}  # fmt: skip
+_PER = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Name:
         """The labels of a series, from its canonical ones; None where the alias leaves that series out."""
         by_key = dict(zip(self.kpi.metric.attributes, values, strict=True))
         if self.alias is None:
-            return {key.replace(".", "_"): value for key, value in by_key.items()}
+            return {label_name(key): value for key, value in by_key.items()}
         told: dict[str, str] = {}
         for label, key in self.alias.labels:
             spelt = self.alias.values.get(key)
@@ -90,3 +99,45 @@ def label_text(labels: Mapping[str, str]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def prometheus_name(name: str, unit: str, instrument: str) -> str:
+    """The name that Prometheus's OTLP receiver stores (strategy UnderscoreEscapingWithSuffixes).
+
+    What is no letter or digit becomes an underscore, the unit is written out, counters end in ``_total``, gauges of
+    unit 1 in ``_ratio``.
+
+    >>> prometheus_name("revenue.processed", "EUR", "counter")
+    'revenue_processed_EUR_total'
+    >>> prometheus_name("orders.created", "{order}", "counter")
+    'orders_created_total'
+    >>> prometheus_name("queue.depth", "1", "gauge")
+    'queue_depth_ratio'
+    """
+    main, _, per = (part.strip() for part in unit.partition("/"))
+    suffixes = [_UNITS.get(main, main) if "{" not in main and main != "1" else ""]
+    suffixes += [f"per_{_PER.get(per, per)}" if per and "{" not in per else ""]
+    parts = [part for part in re.split(r"[^A-Za-z0-9:]+", name) if part]
+    for suffix in (_clean(suffix) for suffix in suffixes):
+        if suffix and suffix not in "_".join(parts).split("_"):
+            parts.append(suffix)
+    if instrument == "counter":
+        parts = [part for part in parts if part != "total"] + ["total"]
+    if instrument == "gauge" and unit == "1":
+        parts = [part for part in parts if part != "ratio"] + ["ratio"]
+    found = "_".join(parts)
+    return f"_{found}" if found[:1].isdigit() else found
+
+
+def _clean(text: str) -> str:
+    return "_".join(part for part in re.split(r"[^A-Za-z0-9:]+", text) if part)
+
+
+def label_name(key: str) -> str:
+    """The label that Prometheus makes of an attribute.
+
+    >>> label_name("pipeline.name")
+    'pipeline_name'
+    """
+    found = re.sub(r"[^A-Za-z0-9]+", "_", key)
+    return f"key_{found}" if found[:1].isdigit() else found

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from opentelemetry.proto.logs.v1.logs_pb2 import ScopeLogs
-from opentelemetry.proto.metrics.v1.metrics_pb2 import ScopeMetrics
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from otel_pipeline.kpi import layers
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.values import Value
 
 SCOPE = "otel_pipeline"
-_NAME_BYTES = SCOPE.encode()
+NAME_BYTES = SCOPE.encode()
 MOST_TEXT = 4000
 """Characters kept of a text, such as a message."""
 MOST_NAME = 256
@@ -73,11 +72,6 @@ def read_logs(payload: bytes, *, now: int | None = None) -> Read:
     return _read(_LOGS, payload, now)
 
 
-def read_metrics(payload: bytes, *, now: int | None = None) -> Read:
-    """The metrics in a serialized ``ExportMetricsServiceRequest``: all foreign, since no KPI comes from metrics yet."""
-    return _read(_METRICS, payload, now)
-
-
 class _Layer(NamedTuple):
     """One signal: its request's name, its scope, the field of the items in that, and what reads one of ours."""
 
@@ -88,12 +82,12 @@ class _Layer(NamedTuple):
 
 
 def _read(layer: _Layer, payload: bytes, now: int | None) -> Read:
-    read, limit = Read(), _MOST_TIME if now is None else now + _DAY_NS
+    read, limit = Read(), time_limit(now)
     try:
         for serialized in layers.scopes(payload):
             # The name stands in it somewhere if the scope is ours; if it does, we look properly.
-            scope = layer.scope.FromString(serialized) if _NAME_BYTES in serialized else None
-            if scope is None or not _is_ours(scope.scope.name):
+            scope = layer.scope.FromString(serialized) if NAME_BYTES in serialized else None
+            if scope is None or not is_ours(scope.scope.name):
                 read.left_out["foreign"] += layers.items(serialized)
                 continue
             for item in getattr(scope, layer.items):
@@ -104,8 +98,14 @@ def _read(layer: _Layer, payload: bytes, now: int | None) -> Read:
     return read
 
 
-def _is_ours(scope: str) -> bool:
+def is_ours(scope: str) -> bool:
+    """Whether a scope is one of ours."""
     return scope == SCOPE or scope.startswith(f"{SCOPE}.")
+
+
+def time_limit(now: int | None) -> int:
+    """The last time that is believed: a day ahead."""
+    return _MOST_TIME if now is None else now + _DAY_NS
 
 
 def _span(span: Any, read: Read, limit: int) -> Value | None:
@@ -151,11 +151,6 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
         declared=attributes.get(a.DECLARATION),
         attempt=attributes.get(a.RUN_ATTEMPT) or 1,
     )
-
-
-def _metric(metric: Any, read: Read, limit: int) -> None:
-    del metric, limit
-    read.left_out["foreign"] += 1
 
 
 @dataclass(frozen=True)
@@ -264,4 +259,3 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 _TRACES = _Layer("ExportTraceServiceRequest", ScopeSpans, "spans", _span)
 _LOGS = _Layer("ExportLogsServiceRequest", ScopeLogs, "log_records", _event)
-_METRICS = _Layer("ExportMetricsServiceRequest", ScopeMetrics, "metrics", _metric)

@@ -88,6 +88,19 @@ class Figure(NamedTuple):
     labels: tuple[str, ...]
     numbers: tuple[float, ...]
 
+    @property
+    def series(self) -> Series:
+        """What it is known by; of a stream's, whose labels differ from series to series, keys and values."""
+        if self.kpi.event != "stream":
+            return Series(self.kpi.name, self.labels)
+        pairs = zip(self.kpi.metric.attributes, self.labels, strict=True)
+        return Series(self.kpi.name, tuple(text for pair in pairs if pair[1] for text in pair))
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is a counter or histogram, which begins at 0."""
+        return self.kpi.metric.instrument in ("counter", "histogram")
+
 
 def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
     """Every series of ``catalogue`` at ``now`` (nanoseconds since the epoch), in the catalogue's order."""

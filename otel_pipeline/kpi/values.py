@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from otel_pipeline.kpi.streams import Point
 from otel_pipeline.model import Run, Stage
 
 
@@ -28,11 +29,13 @@ class RunSeen:
     attempt: int = 1
 
 
-Value: TypeAlias = Run | Stage | RunSeen
-"""One value; its identity is (run id, span id), for each of the three kinds apart."""
+Counted: TypeAlias = Run | Stage | RunSeen
+"""What is counted once; its identity is (run id, span id), for each of the three kinds apart."""
+Value: TypeAlias = Counted | Point
+"""One value."""
 
 
-def run_key(value: Value | RunRecord) -> str:
+def run_key(value: Counted | RunRecord) -> str:
     """What the spans of one run have in common: its run id, or the trace where a stage belongs to no run."""
     return value.run_id or f"trace {value.trace_id}"
 

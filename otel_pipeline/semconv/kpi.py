@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 FactEvent = Literal[
     "run", "superseded", "stage", "records", "dataset", "check", "error", "breach",
-    "pipeline", "freshness", "expectation", "objective", "burn",
+    "pipeline", "freshness", "expectation", "objective", "burn", "stream",
 ]  # fmt: skip
 """What feeds a KPI. Those of the second line are not events: such a row is computed anew when it is asked for."""
-_COMPUTED = ("pipeline", "freshness", "expectation", "objective", "burn")
+_COMPUTED = ("pipeline", "freshness", "expectation", "objective", "burn", "stream")
 
 EVENTS: Mapping[FactEvent, str] = MappingProxyType(
     {
@@ -36,6 +36,7 @@ EVENTS: Mapping[FactEvent, str] = MappingProxyType(
         "expectation": "computed when asked for, from the breaches that are not over",
         "objective": "computed when asked for, from what ended in the SLO's window; no retries unless it says so",
         "burn": "the same of shorter windows",
+        "stream": "a metric that processes have sent, added up over them (no row of the catalogue)",
     }
 )
 

@@ -26,18 +26,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import and_, insert, select, update
 
 from otel_pipeline.kpi.engine import Series
-from otel_pipeline.store.tables import FORWARD, exported, lease, sums
+from otel_pipeline.store.tables import FORWARD, bases, exported, lease, sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Table
 
     from otel_pipeline.kpi.state import Figure
 
 LEASE_INTERVALS = 3
 """For how many intervals an export keeps others away."""
 _MS = 10**6
+_SERIES = (sums, bases)
+"""Where the series stand that begin at zero."""
 
 
 class Begun(NamedTuple):
@@ -80,14 +82,12 @@ def release(connection: Connection, holder: str) -> None:
 
 def begun(connection: Connection) -> dict[Series, Begun]:
     """How each registered series began."""
-    joined = select(exported, sums.c.created).join(
-        sums, and_(sums.c.kpi == exported.c.kpi, sums.c.labels == exported.c.labels)
-    )
     return {
         Series(row["kpi"], tuple(json.loads(row["labels"]))): Begun(
             row["created"] if row["zero"] is None else row["zero"], not row["delivered"]
         )
-        for row in connection.execute(joined).mappings()
+        for table in _SERIES
+        for row in connection.execute(select(exported, table.c.created).join(table, _same(table))).mappings()
     }
 
 
@@ -99,11 +99,15 @@ def deliver(connection: Connection, series: Iterable[Series]) -> None:
 
 
 def _register(connection: Connection, zero: int | None) -> None:
-    there = and_(exported.c.kpi == sums.c.kpi, exported.c.labels == sums.c.labels)
-    new = select(sums.c.kpi, sums.c.labels).outerjoin(exported, there).where(exported.c.kpi.is_(None))
-    rows = [
-        {"kpi": kpi, "labels": labels, "zero": zero, "delivered": int(zero is None)}
-        for kpi, labels in connection.execute(new.order_by(sums.c.kpi, sums.c.labels)).all()
-    ]
-    if rows:
-        connection.execute(insert(exported), rows)
+    for table in _SERIES:
+        new = select(table.c.kpi, table.c.labels).outerjoin(exported, _same(table)).where(exported.c.kpi.is_(None))
+        rows = [
+            {"kpi": kpi, "labels": labels, "zero": zero, "delivered": int(zero is None)}
+            for kpi, labels in connection.execute(new.order_by(table.c.kpi, table.c.labels)).all()
+        ]
+        if rows:
+            connection.execute(insert(exported), rows)
+
+
+def _same(table: Table) -> ColumnElement[bool]:
+    return and_(exported.c.kpi == table.c.kpi, exported.c.labels == table.c.labels)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from otel_pipeline.kpi.engine import StageId
-    from otel_pipeline.kpi.values import RunRecord, Value
+    from otel_pipeline.kpi.values import Counted, RunRecord
     from otel_pipeline.model import Stage
     from otel_pipeline.store.database import Database
     from otel_pipeline.store.rows import Row
@@ -30,7 +30,7 @@ class SqlLedger:
         self._connection = connection
         self._keys: dict[str, Key] = {}
 
-    def prepare(self, values: Mapping[str, Sequence[Value]]) -> None:
+    def prepare(self, values: Mapping[str, Sequence[Counted]]) -> None:
         """Note the keys, and keep others away from what is under them until the transaction ends."""
         rows = [(key, *_shared(values[key])) for key in sorted(values)]
         self._database.merge(self._connection, run_keys, rows, ("key", "trace_id", "pipeline", "last"))
@@ -69,7 +69,7 @@ def _identity(row: Row) -> Row:
     return row[:2]
 
 
-def _shared(values: Sequence[Value]) -> tuple[bytes, str | None, int]:
+def _shared(values: Sequence[Counted]) -> tuple[bytes, str | None, int]:
     """Of the values under a key: the first one's trace and pipeline, and the latest time."""
     last = max(value.time if isinstance(value, RunSeen) else value.ended for value in values)
     return bytes.fromhex(values[0].trace_id), values[0].pipeline, last

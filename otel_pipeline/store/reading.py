@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, select, text
 
 from otel_pipeline.kpi.cardinality import MOST_SERIES
-from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
+from otel_pipeline.kpi.measures import figures_of
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.verdicts import subject_of
 from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store import breaches, exports, sums, tables
+from otel_pipeline.store import breaches, exports, streams, sums, tables
 from otel_pipeline.store.objectives import tallied
 from otel_pipeline.store.rows import record_from, stage_from
 from otel_pipeline.store.tables import checked, run_keys, runs, stages, watermarks
@@ -137,15 +137,21 @@ class Reader:
                 yield stage.ended, event, fact
 
     def figures(self, now: int) -> list[Figure]:
-        """Every series of the catalogue at ``now``."""
-        return figures(self.state(now), now, self.catalogue)
+        """Every series of the catalogue, and of metrics that processes send, at ``now``."""
+        return self._figures(self.state(now), now)
+
+    def rising(self, now: int) -> list[Figure]:
+        """The same with counters that never fall, for Prometheus."""
+        return self._figures(self.state(now).rising, now)
 
     def exported(self, moment: int) -> exports.Moment:
         """What is exported at ``moment``: counters that never fall, of series whose beginning is registered."""
         begun = exports.begun(self._connection)
-        every = figures(self.state(moment).rising, moment, self.catalogue)
-        shown = [f for f in every if f.kpi.derived or Series(f.kpi.name, f.labels) in begun]
+        shown = [figure for figure in self.rising(moment) if not figure.begins or figure.series in begun]
         return exports.Moment(moment, shown, begun)
+
+    def _figures(self, state: State, now: int) -> list[Figure]:
+        return [*figures(state, now, self.catalogue), *figures_of(streams.totals(self._connection, now))]
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``; of pipelines and datasets no more than there may be series of a KPI."""

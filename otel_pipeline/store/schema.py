@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, literal, select, text
 
 from otel_pipeline.store.errors import StoreError
-from otel_pipeline.store.tables import COUNTS, FORWARD, NUMBERS, breaches, lease, meta, metadata, runs, watched
+from otel_pipeline.store.tables import COUNTS, FORWARD, NUMBERS, lease, meta, metadata, runs, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
-VERSION = 3
+VERSION = 2
 
 
 def _from_0(connection: Connection) -> None:
@@ -39,11 +39,6 @@ def _from_1(connection: Connection) -> None:
     for table in ("run", "stage", "sum", "checked", "watermark"):
         connection.execute(text(f"DROP TABLE old_{table}"))
     connection.execute(text("DROP TABLE run_id"))
-
-
-def _from_2(connection: Connection) -> None:
-    for table in (watched, breaches):
-        table.create(connection, checkfirst=True)  # the step from 1 makes all tables of today
     known = select(runs.c.pipeline, literal(1), literal(0)).distinct()
     connection.execute(watched.insert().from_select(["pipeline", "changes", "checked"], known))
 
@@ -91,7 +86,7 @@ def _add_lease(connection: Connection) -> None:
     connection.execute(lease.insert().values(name=FORWARD, holder="", until=0, last=0))
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {0: _from_0, 1: _from_1, 2: _from_2}
+STEPS: Mapping[int, Callable[[Connection], None]] = {0: _from_0, 1: _from_1}
 """What makes the next version of each."""
 
 

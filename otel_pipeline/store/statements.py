@@ -20,11 +20,17 @@ def add_new(table: Table, source: str) -> str:
 
 
 def merge(table: Table, columns: Sequence[str], source: str, greatest: str) -> str:
-    """Insert rows of ``columns``; those that are there take what arrives by each column's rule."""
+    """Insert rows of ``columns``; those that are there take what arrives by each column's rule.
+
+    Of a table that has columns ``newest`` only rows that are greater by these.
+    """
     rules = {name: rule for name in columns if (rule := table.c[name].info.get("rule")) is not None}
     changes = ", ".join(f"{name} = {_changed(table, name, rule, greatest)}" for name, rule in rules.items())
     text = f"{_insert(table, columns)} {source} ON CONFLICT ({', '.join(identity(table))}) DO UPDATE SET {changes}"
-    if set(rules.values()) == {"greatest"}:  # the row is locked even so, but nothing is written
+    if (newest := table.info.get("newest")) is not None:
+        arrives, there = (", ".join(f"{of}.{name}" for name in newest) for of in ("excluded", table.name))
+        text += f" WHERE ({arrives}) > ({there})"
+    elif set(rules.values()) == {"greatest"}:  # the row is locked even so, but nothing is written
         text += " WHERE " + " OR ".join(f"excluded.{name} > {table.name}.{name}" for name in rules)
     return text
 

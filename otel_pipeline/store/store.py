@@ -18,11 +18,13 @@ from sqlalchemy import delete, exists, select, tuple_
 from otel_pipeline.config import is_url
 from otel_pipeline.kpi import silence
 from otel_pipeline.kpi.engine import Engine
-from otel_pipeline.store import breaches, exports, schema
+from otel_pipeline.kpi.streams import split
+from otel_pipeline.store import breaches, exports, schema, streams
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.ledger import SqlLedger
 from otel_pipeline.store.reading import Reader
 from otel_pipeline.store.sqlite import Sqlite
+from otel_pipeline.store.streams import StreamRows
 from otel_pipeline.store.sums import Sums
 from otel_pipeline.store.tables import checked, run_keys, runs, stages
 
@@ -59,6 +61,7 @@ class Store:
         self._database = _database(place, busy_s, sync)
         self._counting = engine or Engine()
         self._sums = Sums(self._database)
+        self._streams = StreamRows(self._database)
         weakref.finalize(self, self._database.close)
         with self._database.translated():
             self._database.prepare()
@@ -89,14 +92,19 @@ class Store:
         ``now`` is in nanoseconds since the epoch.
         """
         now = time.time_ns() if now is None else now
-        with self._writing() as connection:
-            ledger = SqlLedger(self._database, connection)
-            updates = self._counting.consume(values, ledger, horizon=now - RETENTION_NS)
-            breaches.mark(self._database, connection, updates.changed)  # before the sums, as ``judge`` has them
-            overflowed = self._sums.apply(connection, updates, now)
+        counted, points = split(values)
+        with contextlib.ExitStack() as failing:
+            failing.callback(self._streams.reset)
+            with self._writing() as connection:
+                ledger = SqlLedger(self._database, connection)
+                updates = self._counting.consume(counted, ledger, horizon=now - RETENTION_NS)
+                breaches.mark(self._database, connection, updates.changed)  # before the sums, as ``judge`` has them
+                overflowed = self._sums.apply(connection, updates, now)
+                counts = updates.counts + self._streams.take(connection, points, now)
+            failing.pop_all()
         if overflowed:
-            updates.counts["overflowed"] += overflowed.total()
-        return updates.counts
+            counts["overflowed"] += overflowed.total()
+        return counts
 
     def judge(self, file: Mapping[str, str] | None = None, *, now: int) -> tuple[list[Change], list[str]]:
         """Note what is not as expected, of the pipelines where that may have changed, each in a transaction.
@@ -163,11 +171,12 @@ class Store:
 
     def forget(self, *, now: int | None = None, most: int = 20) -> int:
         """Remove what is older than the retention, in at most ``most`` small transactions; returns how many rows."""
-        horizon = (time.time_ns() if now is None else now) - RETENTION_NS - _CLOCKS_NS
+        now = time.time_ns() if now is None else now
+        horizon = now - RETENTION_NS - _CLOCKS_NS
         total = 0
         for _ in range(most):
             with self._writing() as connection:
-                removed = _forget(connection, horizon)
+                removed = _forget(connection, horizon) + streams.fold(self._database, connection, now)
             total += removed
             if not removed:
                 break

@@ -196,3 +196,51 @@ Index("breach_by_time", breaches.c.pipeline, breaches.c.about)
 Index("breach_by_since", breaches.c.since)
 _unresolved = breaches.c.resolved.is_(None)
 Index("breach_open", breaches.c.pipeline, breaches.c.kind, sqlite_where=_unresolved, postgresql_where=_unresolved)
+
+# Metrics that processes send (kpi/streams.py): what each is, and what adds up to its series.
+measures = Table(
+    "measure",
+    metadata,
+    _column("name", Text),
+    _column("instrument", Text),
+    _column("unit", Text),
+    _column("description", Text),
+    _column("bounds", Text),  # a JSON list
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)
+
+
+def _numbers(rule: Rule) -> list[Column[Any]]:
+    return [_column(name, Double, rule, null=name != "value") for name in NUMBERS]
+
+
+def _of_streams(name: str, numbers: list[Column[Any]]) -> Table:
+    return Table(
+        name,
+        metadata,
+        _column("kpi", Text),
+        _column("labels", Text),  # a JSON list: key, value, key, value …
+        _column("stream", LargeBinary),  # 16 bytes that tell whose it is
+        _column("time", BigInteger, "greatest"),
+        *numbers,
+        PrimaryKeyConstraint("kpi", "labels", "stream"),
+        sqlite_with_rowid=False,
+    )
+
+
+streams = _of_streams("stream", _numbers("greatest"))
+Index("stream_by_time", streams.c.time)
+bases = Table(
+    "base",
+    metadata,
+    _column("kpi", Text),
+    _column("labels", Text),
+    _column("created", BigInteger),
+    *_numbers("add"),
+    PrimaryKeyConstraint("kpi", "labels"),
+    sqlite_with_rowid=False,
+)
+# Gauges, whoever measured them (the stream is empty), and up-down counters.
+latest = _of_streams("latest", [_column("value", Double, "replace")])
+latest.info["newest"] = ("time", "value")

@@ -1,4 +1,54 @@
 BEGIN TRANSACTION;
+CREATE TABLE base (
+	kpi TEXT NOT NULL, 
+	labels TEXT NOT NULL, 
+	created BIGINT NOT NULL, 
+	value DOUBLE NOT NULL, 
+	count DOUBLE, 
+	b0 DOUBLE, 
+	b1 DOUBLE, 
+	b2 DOUBLE, 
+	b3 DOUBLE, 
+	b4 DOUBLE, 
+	b5 DOUBLE, 
+	b6 DOUBLE, 
+	b7 DOUBLE, 
+	b8 DOUBLE, 
+	b9 DOUBLE, 
+	b10 DOUBLE, 
+	b11 DOUBLE, 
+	b12 DOUBLE, 
+	b13 DOUBLE, 
+	b14 DOUBLE, 
+	b15 DOUBLE, 
+	b16 DOUBLE, 
+	b17 DOUBLE, 
+	b18 DOUBLE, 
+	b19 DOUBLE, 
+	PRIMARY KEY (kpi, labels)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE breach (
+	pipeline TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	subject TEXT NOT NULL, 
+	about BIGINT NOT NULL, 
+	since BIGINT NOT NULL, 
+	resolved BIGINT, 
+	run_id TEXT, 
+	value BIGINT, 
+	low BIGINT, 
+	high BIGINT, 
+	learned INTEGER, 
+	noted BIGINT NOT NULL, 
+	withdrawn BIGINT, 
+	PRIMARY KEY (pipeline, kind, subject)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE checked (
 	dataset TEXT NOT NULL, 
 	run_id TEXT NOT NULL, 
@@ -20,6 +70,17 @@ CREATE TABLE exported (
  WITHOUT ROWID
 
 ;
+CREATE TABLE latest (
+	kpi TEXT NOT NULL, 
+	labels TEXT NOT NULL, 
+	stream BLOB NOT NULL, 
+	time BIGINT NOT NULL, 
+	value DOUBLE NOT NULL, 
+	PRIMARY KEY (kpi, labels, stream)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE lease (
 	name TEXT NOT NULL, 
 	holder TEXT NOT NULL, 
@@ -28,6 +89,17 @@ CREATE TABLE lease (
 	PRIMARY KEY (name)
 );
 INSERT INTO "lease" VALUES('forward','',0,0);
+CREATE TABLE measure (
+	name TEXT NOT NULL, 
+	instrument TEXT NOT NULL, 
+	unit TEXT NOT NULL, 
+	description TEXT NOT NULL, 
+	bounds TEXT NOT NULL, 
+	PRIMARY KEY (name)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE meta (
 	name TEXT NOT NULL, 
 	value TEXT NOT NULL, 
@@ -85,6 +157,38 @@ CREATE TABLE stage (
 
 ;
 INSERT INTO "stage" VALUES(1,X'0000000000000064','load',NULL,NULL,1767261501000000000,1000000000,250000000,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE stream (
+	kpi TEXT NOT NULL, 
+	labels TEXT NOT NULL, 
+	stream BLOB NOT NULL, 
+	time BIGINT NOT NULL, 
+	value DOUBLE NOT NULL, 
+	count DOUBLE, 
+	b0 DOUBLE, 
+	b1 DOUBLE, 
+	b2 DOUBLE, 
+	b3 DOUBLE, 
+	b4 DOUBLE, 
+	b5 DOUBLE, 
+	b6 DOUBLE, 
+	b7 DOUBLE, 
+	b8 DOUBLE, 
+	b9 DOUBLE, 
+	b10 DOUBLE, 
+	b11 DOUBLE, 
+	b12 DOUBLE, 
+	b13 DOUBLE, 
+	b14 DOUBLE, 
+	b15 DOUBLE, 
+	b16 DOUBLE, 
+	b17 DOUBLE, 
+	b18 DOUBLE, 
+	b19 DOUBLE, 
+	PRIMARY KEY (kpi, labels, stream)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE sum (
 	kpi TEXT NOT NULL, 
 	labels TEXT NOT NULL, 
@@ -157,6 +261,19 @@ CREATE TABLE taken (
  WITHOUT ROWID
 
 ;
+CREATE TABLE watched (
+	pipeline TEXT NOT NULL, 
+	changes BIGINT NOT NULL, 
+	checked BIGINT NOT NULL, 
+	next BIGINT, 
+	file TEXT, 
+	file_since BIGINT, 
+	PRIMARY KEY (pipeline)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "watched" VALUES('orders',1,0,NULL,NULL,NULL);
 CREATE TABLE watermark (
 	dataset TEXT NOT NULL, 
 	newest BIGINT NOT NULL, 
@@ -166,8 +283,12 @@ CREATE TABLE watermark (
 
 ;
 CREATE INDEX run_key_by_last ON run_key (last);
-CREATE INDEX run_by_start ON run (pipeline, started, ended, result);
-CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
 CREATE INDEX run_by_end ON run (pipeline, final, result, ended);
+CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
+CREATE INDEX run_by_start ON run (pipeline, started, ended, result);
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
+CREATE INDEX breach_by_time ON breach (pipeline, about);
+CREATE INDEX breach_by_since ON breach (since);
+CREATE INDEX breach_open ON breach (pipeline, kind) WHERE resolved IS NULL;
+CREATE INDEX stream_by_time ON stream (time);
 COMMIT;
