@@ -84,3 +84,21 @@ def test_what_is_usual_is_seldom_an_alarm_and_what_is_strange_is_one(sensitivity
         strange += not (low or 0) <= values[place] * 4 <= (high or 0)
     assert alarms <= most
     assert strange == 1000
+
+
+def test_fewer_false_alarms_than_a_fixed_threshold() -> None:
+    """Mondays take three times as long, and all grow by 0.3 % a day; the threshold is twice and half the first mean."""
+    chance = random.Random(7)
+    values = [
+        (day % 7, round(chance.lognormvariate(0, 0.1) * 30 * MINUTE * (1 if day % 7 else 3) * 1.003**day))
+        for day in range(700)
+    ]
+    mean = sum(value for _, value in values[:100]) / 100
+    fixed = sum(not mean / 2 <= value <= mean * 2 for _, value in values[100:])
+    alarms = 0
+    for place in range(100, 700):
+        weekday, value = values[place]
+        found = learned(values[place - 100 : place], weekday, "normal", offset=10 * 10**9)
+        assert found is not None
+        alarms += not (found.bounds.low or 0) <= value <= (found.bounds.high or 0)
+    assert (alarms, fixed > 300) == (0, True)
