@@ -111,23 +111,36 @@ def test_what_it_counts_about_itself_is_documented() -> None:
         assert f"| `{row.name}` | {labels} |".replace("|  |", "| |") in page
 
 
+def one_run(number: int) -> bytes:
+    """A request with a run and its stage, which has read as many records as the number says."""
+    name = number.to_bytes(4, "big")
+    known = {"pipeline.run.id": f"r{number}", "pipeline.name": "orders"}
+    return request(
+        {"attributes": {**RUN, **known}, "span_id": b"run-" + name},
+        {"attributes": {**STAGE, **known, "pipeline.records.in": number}, "span_id": b"stag" + name},
+    )
+
+
+def test_stopped_in_the_middle_of_traffic_it_keeps_what_it_has_acknowledged(tmp_path: Path) -> None:
+    """SIGTERM: exit status 0 while six clients send."""
+    traffic = _Traffic([one_run(n) for n in range(1, 601)])
+    with serving(tmp_path) as served, ThreadPoolExecutor(6) as pool:
+        traffic.address = served.http
+        clients = [pool.submit(traffic.send) for _ in range(6)]
+        try:
+            assert traffic.wait_for(100)
+            assert served.stop() == 0
+        finally:
+            traffic.stopping = True
+        for client in clients:
+            client.result(TIMEOUT)
+    stored = len(json.loads(cli(tmp_path, "runs", "--json").stdout))
+    assert traffic.acknowledged <= stored <= traffic.acknowledged + 6
+
+
 def test_killed_in_the_middle_of_traffic_it_counts_everything_once(tmp_path: Path) -> None:
     """SIGKILL again and again; clients send what was not acknowledged again, and every third request twice anyway."""
-    requests = [
-        request(
-            {"attributes": {**RUN, "pipeline.run.id": f"r{n}"}, "span_id": b"run-" + n.to_bytes(4, "big")},
-            {
-                "attributes": {
-                    **STAGE,
-                    "pipeline.run.id": f"r{n}",
-                    "pipeline.name": "orders",
-                    "pipeline.records.in": n,
-                },
-                "span_id": b"stag" + n.to_bytes(4, "big"),
-            },
-        )
-        for n in range(1, 601)
-    ]
+    requests = [one_run(n) for n in range(1, 601)]
     traffic = _Traffic([*requests, *requests[::3]])
     with ThreadPoolExecutor(6) as pool:
         clients = [pool.submit(traffic.send) for _ in range(6)]
@@ -158,7 +171,7 @@ class _Traffic:
         self.address = ""
         self.stopping = False
         self._requests = requests
-        self._acknowledged = 0
+        self.acknowledged = 0
         self._changed = threading.Condition()
 
     def send(self) -> None:
@@ -168,16 +181,16 @@ class _Traffic:
                 if not self._requests:
                     return
                 body = self._requests.pop()
-            while not self.stopping and not self._sent(body):
+            while not (sent := self._sent(body)) and not self.stopping:
                 time.sleep(0.01)
             with self._changed:
-                self._acknowledged += 1
+                self.acknowledged += sent
                 self._changed.notify_all()
 
     def wait_for(self, acknowledged: int) -> bool:
         """Until so many are acknowledged."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._acknowledged >= acknowledged, TIMEOUT)
+            return self._changed.wait_for(lambda: self.acknowledged >= acknowledged, TIMEOUT)
 
     def _sent(self, body: bytes) -> bool:
         try:
