@@ -99,11 +99,12 @@ class Store:
                 ledger = SqlLedger(self._database, connection)
                 updates = self._counting.consume(counted, ledger, horizon=now - RETENTION_NS)
                 breaches.mark(self._database, connection, updates.changed)  # before the sums, as ``judge`` has them
-                overflowed = self._sums.apply(connection, updates, now)
+                applied = self._sums.apply(connection, updates, now)
                 counts = updates.counts + self._streams.take(connection, points, now)
             failing.pop_all()
-        if overflowed:
-            counts["overflowed"] += overflowed.total()
+        self._sums.committed(applied)
+        if applied.overflowed:
+            counts["overflowed"] += applied.overflowed.total()
         return counts
 
     def judge(self, file: Mapping[str, str] | None = None, *, now: int) -> tuple[list[Change], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
@@ -14,7 +14,7 @@ from otel_pipeline.kpi.engine import Series
 from otel_pipeline.store.tables import NUMBERS, checked, sums, taken, watermarks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection, Table
 
@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 _MOST = 2**63 - 1
 _IDENTITY = ("kpi", "labels", "created")
 _GRANT = 500
+_MOST_KNOWN = 50_000
+
+
+class Applied(NamedTuple):
+    """What ``Sums.apply`` has done: the series that are there now, and how many additions overflowed, by KPI."""
+
+    series: Collection[Series]
+    overflowed: Counter[str]
 
 
 class Sums:
-    """Adds updates, within the bound on series; remembers how much room each KPI has, so that it seldom has to ask.
+    """Adds updates, within the bound on series; remembers what is there, so that it seldom has to ask or to write.
 
     What it remembers holds for every later transaction too: series are never removed.
     """
@@ -35,26 +43,36 @@ class Sums:
     def __init__(self, database: Database, most: int = MOST_SERIES) -> None:
         self._database = database
         self._most = most
+        self._known: set[Series] = set()
         self._room: dict[str, int] = {}
         self._full: dict[str, frozenset[Series]] = {}
 
-    def apply(self, connection: Connection, updates: Updates, now: int) -> Counter[str]:
-        """Add ``updates``; how many additions went to overflow series, by KPI."""
+    def apply(self, connection: Connection, updates: Updates, now: int) -> Applied:
+        """Add ``updates``; tell ``committed`` what this returns when that is done."""
         kept, overflowed = self._bounded(connection, updates.sums)
-        self._add(connection, sums, kept, now)
+        # Where nothing is added to a series that is there, others need not wait for its row.
+        moved = {series: numbers for series, numbers in kept.items() if any(numbers) or series not in self._known}
+        self._add(connection, sums, moved, now)
         # Where a series went to the overflow, so did what is now taken back of it.
         self._add(connection, taken, _moved(updates.taken, kept), now)
         self._database.merge(connection, checked, [(*tally, *told) for tally, told in sorted(updates.checked.items())])
         self._database.merge(connection, watermarks, sorted(updates.watermarks.items()))
-        return overflowed
+        return Applied(kept, overflowed)
+
+    def committed(self, applied: Applied) -> None:
+        """The transaction in which that was applied is committed."""
+        if len(self._known) > _MOST_KNOWN:
+            self._known = set()
+        self._known.update(applied.series)
 
     def _bounded(
         self, connection: Connection, amounts: Mapping[Series, list[int]]
     ) -> tuple[Mapping[Series, list[int]], Counter[str]]:
-        touched = Counter(series.kpi for series in amounts)
-        if all(number <= self._room.get(kpi, 0) for kpi, number in touched.items()):
-            self._room.update((kpi, self._room[kpi] - number) for kpi, number in touched.items())
+        new = Counter(series.kpi for series in amounts if series not in self._known)
+        if all(number <= self._room.get(kpi, 0) for kpi, number in new.items()):
+            self._room.update((kpi, self._room[kpi] - number) for kpi, number in new.items())
             return amounts, Counter()
+        touched = Counter(series.kpi for series in amounts)
         sizes = {kpi: self._size(connection, kpi) for kpi in touched}
         kept, overflowed = bounded(amounts, lambda kpi: self._existing(connection, kpi, sizes[kpi]), sizes, self._most)
         # Several processors may grow a KPI at the same time, so each takes only so much at once.

@@ -14,11 +14,12 @@ from . import report
 from .ends import ends
 from .fuzz import fuzz
 from .kills import kills
+from .store import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOAKS: dict[str, Callable[[Path], report.Section]] = {"ends": ends, "fuzz": fuzz, "kills": kills}
+SOAKS: dict[str, Callable[[Path], report.Section]] = {"ends": ends, "fuzz": fuzz, "kills": kills, "store": store}
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.model import Check, Dataset, RecordError, Records
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.store import RETENTION_NS, Store
-from otel_pipeline.store.sums import Sums
+from otel_pipeline.store.sums import Applied, Sums
 from otel_pipeline.store.tables import metadata, run_keys
 from tests.kpi.events import NOW, SECOND, deliveries, histories, patient, run, seen, stage
 
@@ -54,7 +54,7 @@ def empty(store: Store) -> None:
 class Dying(Sums):
     """Sums that are written, and then the process is gone before the commit."""
 
-    def apply(self, connection: Connection, updates: Updates, now: int) -> None:  # type: ignore[override]
+    def apply(self, connection: Connection, updates: Updates, now: int) -> Applied:
         """Write them, and die."""
         super().apply(connection, updates, now)
         raise KilledError
@@ -68,7 +68,7 @@ def test_any_arrival_gives_what_the_engine_gives_in_memory(data: st.DataObject, 
     truth = MemoryEngine()
     truth.consume(history)
     empty(store)
-    living, dying = store._sums, Dying(store._database)
+    living, dying = Sums(store._database), Dying(store._database)
     for batch, committed in data.draw(deliveries(history)):
         store._sums = living if committed else dying
         with contextlib.nullcontext() if committed else pytest.raises(KilledError):

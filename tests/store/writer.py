@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from otel_pipeline.model import Check, Dataset, Records
 from otel_pipeline.store.errors import StoreBusyError
 from otel_pipeline.store.store import Store
-from otel_pipeline.store.sums import Sums
+from otel_pipeline.store.sums import Applied, Sums
 from tests.kpi.events import NOW, SECOND, run, seen, stage
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ def _signal_in_the_middle(store: Store, number: signal.Signals) -> None:
     plain = store._sums
 
     class Signalled(Sums):
-        def apply(self, connection: Connection, updates: Updates, now: int) -> None:  # type: ignore[override]
+        def apply(self, connection: Connection, updates: Updates, now: int) -> Applied:
             store._sums = plain
-            plain.apply(connection, updates, now)
+            applied = plain.apply(connection, updates, now)
             print("in the middle", flush=True)
             os.kill(os.getpid(), number)
+            return applied
 
     store._sums = Signalled(store._database)
 
