@@ -202,6 +202,9 @@ def series_of(kpi: Kpi, fact: Fact) -> Series:
     return Feed(kpi).series(fact)
 
 
+_MOST_MADE = 10_000
+
+
 class Feed:
     """How facts feed one row of the catalogue; made once, since it is asked for every fact."""
 
@@ -211,6 +214,7 @@ class Feed:
         self._where = kpi.where
         self._known = kpi.known
         self._fields = kpi.fields
+        self._made: dict[tuple[str | float | None, ...], Series] = {}
         self._divisor = kpi.divisor
         self._bounds = kpi.metric.buckets if kpi.metric.instrument == "histogram" else None
         self.width = 1 if self._bounds is None else len(self._bounds) + 3
@@ -234,7 +238,12 @@ class Feed:
 
     def series(self, fact: Fact) -> Series:
         """The series that a fact belongs to."""
-        return Series(self._name, tuple([str(fact.get(field) or "") for field in self._fields]))
+        values = tuple(map(fact.get, self._fields))
+        if (found := self._made.get(values)) is None:
+            if len(self._made) > _MOST_MADE:
+                self._made.clear()
+            found = self._made[values] = Series(self._name, tuple(str(value or "") for value in values))
+        return found
 
     def beside(self, fact: Fact) -> Iterable[Series]:
         """The series that exist from the first fact on: a result that first occurs later is seen to rise from 0."""
