@@ -17,7 +17,10 @@ _SHORTEST_INTERVAL = 0.1
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: ``convert`` takes a string or a value of the right type, and raises ValueError with what it wants."""
+    """One row: ``convert`` takes a string or a value of the right type, and raises ValueError with what it wants.
+
+    ``of_server``: it is for whoever keeps runs (`otel-pipeline serve`, `runs` …), and no argument of ``setup()``.
+    """
 
     name: str
     kind: str
@@ -25,6 +28,7 @@ class Setting:
     description: str
     convert: Callable[[Any], Any]
     falls_back_to: tuple[str, ...] = ()
+    of_server: bool = False
 
     @property
     def env(self) -> str:
@@ -166,6 +170,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Where `otel-pipeline runs`, `serve` and their like keep runs and KPIs: a file, by default in the user's data "
         "folder, or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.",
         _text,
+        of_server=True,
     ),
     Setting(
         "store_sync",
@@ -174,6 +179,7 @@ SETTINGS: tuple[Setting, ...] = (
         "What a store in a file outlives. normal: the death of the process; full: a loss of power too, for a disk's "
         "flush with each commit. PostgreSQL outlives both.",
         _one_of("normal", "full"),
+        of_server=True,
     ),
     Setting(
         "forward",
@@ -181,6 +187,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "Where `otel-pipeline serve` sends the KPI metrics, by OTLP (`protocol`); without one nowhere.",
         _text,
+        of_server=True,
     ),
     Setting(
         "forward_interval",
@@ -188,6 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
         15.0,
         "How often it does. A new series is exported as 0 one interval before its first value.",
         _interval,
+        of_server=True,
     ),
     Setting(
         "summary",

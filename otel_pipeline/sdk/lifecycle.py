@@ -45,6 +45,7 @@ class Lifecycle:
         self._logger = logs.get_logger(SCOPE_NAME, __version__) if logs is not None else None
         self._handover = handover
         self._interval = heartbeat_interval
+        self._handed_over: list[tuple[int, Run]] = []  # each with its process
         self._beats = 0
         self._pid = 0
         self._stop = threading.Event()
@@ -68,6 +69,7 @@ class Lifecycle:
         if run.remote and self._handover is not None:
             with _harmless():
                 self._handover.run_ended(_ended(run), _exception(run), run.attributes)
+                self._handed_over.append((os.getpid(), run))
         elif self._open_runs is not None:
             self._open_runs.run_ended(run)
 
@@ -113,10 +115,14 @@ class Lifecycle:
                     self._emit(events.RUN_HEARTBEAT, run, f"{run.key}-{self._beats}")
 
     def _waiting(self) -> list[Run]:
-        """The script's run, while no pipeline has taken it over."""
+        """The script's run, while no pipeline has taken it over; and one whose pipeline has ended, but not its process.
+
+        Its span is the parent's to make, when this process ends: until then it would seem to have gone silent.
+        """
         script = registry.script()
         waits = script is not None and not (script.taken or script.remote) and script.pid == os.getpid()
-        return [script] if script is not None and waits else []
+        held = [run for pid, run in self._handed_over if pid == os.getpid()]
+        return [script, *held] if script is not None and waits else held
 
     def _emit(self, event: str, run: Run, uid: str) -> None:
         if self._logger is None:

@@ -67,8 +67,6 @@ def setup(
     heartbeat_interval: float | None = None,
     stage_span_limit: int | None = None,
     queue_dir: str | None = None,
-    store: str | None = None,
-    store_sync: str | None = None,
     summary: str | None = None,
     **unknown: Any,
 ) -> Handle:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, text
 
+from otel_pipeline.kpi.breaches import fact_of
 from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.measures import figures_of
@@ -125,7 +126,7 @@ class Reader:
         return sorted(found, key=lambda stage: (stage.started, stage.span_id))
 
     def facts_ended(self, since: int, until: int) -> Iterator[Dated]:
-        """What the runs and stages that ended in that time say, each with the time of its end."""
+        """What the runs and stages that ended in that time say, and what was not as expected from then on."""
         active = run_keys.c.last > since
         for record in map(record_from, self._rows(_RUNS.where(active, runs.c.ended > since, runs.c.ended <= until))):
             if record.run is not None:
@@ -135,6 +136,9 @@ class Reader:
         for stage in map(stage_from, self._rows(_STAGES.where(active, ended > since, ended <= until))):
             for event, fact in facts_of_stage(stage):
                 yield stage.ended, event, fact
+        began = tables.breaches.c.since
+        for breach in breaches.standing(self._connection, began > since, began <= until):
+            yield breach.since, *fact_of(breach)
 
     def figures(self, now: int) -> list[Figure]:
         """Every series of the catalogue, and of metrics that processes send, at ``now``."""

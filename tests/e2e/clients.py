@@ -145,6 +145,11 @@ class Prometheus:
         result = _get(f"{self._url}/api/v1/query?{urllib.parse.urlencode(asked)}")["data"]["result"]
         return [Sample(labels=each["metric"], value=float(each["value"][1])) for each in result]
 
+    def samples(self, selector: str) -> list[list[tuple[float, float]]]:
+        """The raw samples of each series that a range selector, such as ``up[1h]``, has: time and value, by time."""
+        result = _get(f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': selector})}")["data"]["result"]
+        return [[(float(time), float(value)) for time, value in each["values"]] for each in result]
+
     def value(self, expression: str, at: float | None = None) -> float | None:
         """The value of an expression with one series, None when it has none."""
         samples = self.query(expression, at)

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import pytest
 
+from tests.postgresql import postgresql  # noqa: F401 - a fixture
+
 from .clients import Jaeger, Prometheus, VictoriaLogs
 from .servers import GATEWAY, JAEGER, PROMETHEUS, VICTORIALOGS, Program, Server, missing_binaries
 

@@ -120,12 +120,15 @@ PROMETHEUS = Program(binary="prometheus", ports=("http",), arguments=_prometheus
 VICTORIALOGS = Program(
     binary="victoria-logs", ports=("http",), arguments=_victorialogs_arguments, ready=("http", "/health")
 )
-LOOP = replace(
-    GATEWAY,
-    arguments=lambda _addresses, _folder: [
-        f"--config={CONFIGS / 'gateway.yaml'}", f"--config={CONFIGS / 'processor.yaml'}"
-    ],
-)  # fmt: skip
+
+
+def _loop_arguments(_addresses: Addresses, folder: Path) -> list[str]:
+    """Files that a test has put into the server's folder are laid over the two that users have."""
+    files = (CONFIGS / "gateway.yaml", CONFIGS / "processor.yaml", *sorted(folder.glob("*.yaml")))
+    return [f"--config={file}" for file in files]
+
+
+LOOP = replace(GATEWAY, arguments=_loop_arguments)
 """The gateway with the processor beside it; its address is GATEWAY_PROCESSOR."""
 PROCESSOR = Program(
     binary="otel-pipeline",

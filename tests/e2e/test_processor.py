@@ -23,6 +23,8 @@ from .servers import LOOP, PROCESSOR, Server, free_addresses
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.postgresql import Server as Postgresql
+
     from .conftest import StartServer
 
 ETL = Path(__file__).parents[1] / "embedded_etl.py"
@@ -40,6 +42,9 @@ class Truth:
 
     runs: Counter[str] = field(default_factory=Counter)
     records: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __add__(self, other: Truth) -> Truth:
+        return Truth(self.runs + other.runs, self.records + other.records)
 
     def add(self, records: int, end: str) -> None:
         """One run of embedded_etl.py, which fails every tenth record."""
@@ -220,6 +225,62 @@ def test_the_first_failure_of_a_new_pipeline_is_seen_by_increase(
     assert eventually(lambda: prometheus.value(seen), lambda value: value is not None and value > 0, WITHIN)
     others = f'increase(pipeline_runs_total{{dag_id="{pipeline}",status!="failure"}}[5m]) > 0'
     assert prometheus.query(others) == []
+
+
+SECOND = """
+exporters:
+  otlp_grpc/second:
+    endpoint: {address}
+    tls: {{insecure: true}}
+    retry_on_failure: {{initial_interval: 1s, max_interval: 5s, max_elapsed_time: 0}}
+    sending_queue: {{storage: file_storage}}
+service:
+  pipelines:
+    traces/ours: {{exporters: [otlp_grpc/processor, otlp_grpc/second]}}
+    logs/ours: {{exporters: [otlp_grpc/processor, otlp_grpc/second]}}
+    metrics/ours: {{exporters: [otlp_grpc/processor, otlp_grpc/second]}}
+"""
+"""What a gateway needs to send all to two processors: the store that these share counts it once."""
+
+
+def test_two_processors_on_postgresql_one_killed_one_stopped_half_way(  # noqa: PLR0917 - fixtures
+    start_server: StartServer,
+    stores: dict[str, str],
+    tmp_path: Path,
+    pipeline: str,
+    prometheus: Prometheus,
+    postgresql: Postgresql,
+) -> None:
+    """Both get everything; what one has counted the other does not, and one of them exports."""
+    store = {"OTEL_PIPELINE_STORE": postgresql.new_database()}
+    gateway = start_server(LOOP, ready=False)
+    first, second = (start_server(PROCESSOR, ready=False) for _ in range(2))
+    gateway.environment = {**stores, "GATEWAY_PROCESSOR": first.address("grpc")}
+    (gateway.folder / "second.yaml").write_text(SECOND.format(address=second.address("grpc")))
+    for processor in (first, second):
+        processor.environment = forwarding(gateway) | store
+        processor.start()
+    gateway.start()
+    loop = Loop(gateway, [first, second], tmp_path, pipeline)
+    truth = Truth()
+    truth += loop.run(30, seed=3)
+    first.kill()
+    truth += loop.run(20, seed=4)
+    first.start()
+    truth += loop.run(20, seed=5)
+    second.pause()
+    try:
+        truth += loop.run(30, seed=6)
+        assert_exact(loop, prometheus, truth)  # whoever exported before, the other does
+    finally:
+        second.resume()
+    first.kill()
+    truth += loop.run(10, seed=7)
+    assert_exact(Loop(gateway, [second], tmp_path, pipeline), prometheus, truth)
+    for series in prometheus.samples(f'pipeline_run_ended_total{{pipeline_name="{pipeline}"}}[1h]'):
+        assert [value for _, value in series] == sorted(value for _, value in series)
+    refused = 'increase(otelcol_exporter_send_failed_metric_points_total{exporter="otlp_http/prometheus"}[1h]) > 0'
+    assert prometheus.query(refused) == []
 
 
 class Relays:

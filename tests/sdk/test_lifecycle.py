@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_pipeline.declaration import Declaration, Expect, Slo, effective
+from tests.sdk.conftest import ROOT
 
 if TYPE_CHECKING:
     from tests.sdk.conftest import Lab
@@ -184,3 +185,18 @@ with op.pipeline("parent"):
     assert len(set(uids)) == len(uids)
     assert lab.receiver.one("run child").attributes["pipeline.run.result"] == "success"
     assert lab.receiver.one("run parent").attributes["pipeline.run.result"] == "success"
+
+
+def test_a_run_whose_span_the_parent_makes_beats_until_its_process_ends(lab: Lab) -> None:
+    """Its pipeline has ended long ago; silence would have it closed as lost."""
+    ends = "with op.pipeline('orders'): pass\nopen('ended', 'w').close()\nuntil_told()"
+    lab.write("import otel_pipeline as op\nop.setup(heartbeat_interval=0.02)\n" + GO + ends)
+    process = lab.start("-m", "tests.sdk.under_parent", "etl.py", env={"PYTHONPATH": str(ROOT)})
+    while not (lab.folder / "ended").exists():
+        assert process.poll() is None
+    seen = len(lab.receiver.events(HEARTBEAT))
+    lab.receiver.wait(lambda receiver: len(receiver.events(HEARTBEAT)) >= seen + 5)
+    lab.write("", "go")
+    process.communicate()
+    run = lab.receiver.one("run orders")
+    assert {event.span for event in lab.receiver.events(HEARTBEAT)} == {run.id}
