@@ -19,13 +19,13 @@ even by a process that was stopped in between.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import BigInteger, Integer, and_, exists, insert, literal, select, update
 
 from otel_pipeline.kpi.engine import Series
+from otel_pipeline.store.sums import labels_of, text_of
 from otel_pipeline.store.tables import FORWARD, bases, exported, lease, sums
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
     from otel_pipeline.kpi.state import Figure
+    from otel_pipeline.store.database import Database
 
 LEASE_INTERVALS = 3
 """For how many intervals an export keeps others away."""
@@ -83,30 +84,25 @@ def release(connection: Connection, holder: str) -> None:
 def begun(connection: Connection) -> dict[Series, Begun]:
     """How each registered series began."""
     return {
-        Series(row["kpi"], tuple(json.loads(row["labels"]))): Begun(
-            row["created"] if row["zero"] is None else row["zero"], not row["delivered"]
-        )
+        Series(kpi, labels_of(labels)): Begun(created if zero is None else zero, not delivered)
         for table in _SERIES
-        for row in connection.execute(select(exported, table.c.created).join(table, _same(table))).mappings()
+        for kpi, labels, zero, delivered, created in connection.execute(
+            select(exported, table.c.created).join(table, _same(table))
+        )
     }
 
 
-def deliver(connection: Connection, series: Iterable[Series]) -> None:
+def deliver(database: Database, connection: Connection, series: Iterable[Series]) -> None:
     """Note that the zeros of ``series`` have arrived."""
-    for kpi, labels in sorted(series):
-        of_it = and_(exported.c.kpi == kpi, exported.c.labels == json.dumps(labels))
-        connection.execute(update(exported).where(of_it).values(delivered=1))
+    rows = sorted((kpi, text_of(labels), 1) for kpi, labels in series)
+    database.merge(connection, exported, rows, ("kpi", "labels", "delivered"))
 
 
 def _register(connection: Connection, zero: int | None) -> None:
     for table in _SERIES:
-        new = select(table.c.kpi, table.c.labels).outerjoin(exported, _same(table)).where(exported.c.kpi.is_(None))
-        rows = [
-            {"kpi": kpi, "labels": labels, "zero": zero, "delivered": int(zero is None)}
-            for kpi, labels in connection.execute(new.order_by(table.c.kpi, table.c.labels)).all()
-        ]
-        if rows:
-            connection.execute(insert(exported), rows)
+        told = literal(zero, BigInteger), literal(int(zero is None), Integer)
+        new = select(table.c.kpi, table.c.labels, *told).where(~exists().where(_same(table)))
+        connection.execute(insert(exported).from_select(["kpi", "labels", "zero", "delivered"], new))
 
 
 def _same(table: Table) -> ColumnElement[bool]:

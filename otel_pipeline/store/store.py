@@ -163,7 +163,7 @@ class Store:
         """Note that what was exported at ``moment`` has arrived."""
         if due := [series for series, begun in moment.begun.items() if begun.due]:
             with self._writing() as connection:
-                exports.deliver(connection, due)
+                exports.deliver(self._database, connection, due)
 
     def release(self, holder: str) -> None:
         """Let another process export at once."""

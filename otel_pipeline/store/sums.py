@@ -89,7 +89,7 @@ class Sums:
         if (known := self._full.get(kpi)) is not None:
             return known
         texts = connection.scalars(select(sums.c.labels).where(sums.c.kpi == kpi))
-        found = frozenset(Series(kpi, tuple(json.loads(text))) for text in texts)
+        found = frozenset(Series(kpi, labels_of(text)) for text in texts)
         if size >= self._most:
             self._full[kpi] = found
         return found
@@ -100,7 +100,7 @@ class Sums:
             numbers = amounts[series]
             if numbers[0] > _MOST or numbers[0] < -_MOST:
                 numbers = [max(-_MOST, min(numbers[0], _MOST)), *numbers[1:]]
-            by_width.setdefault(len(numbers), []).append((series.kpi, _text(series.labels), now, *numbers))
+            by_width.setdefault(len(numbers), []).append((series.kpi, text_of(series.labels), now, *numbers))
         for width, rows in sorted(by_width.items()):
             self._database.merge(connection, table, rows, _IDENTITY + NUMBERS[:width])
 
@@ -122,6 +122,13 @@ def _moved(amounts: Mapping[Series, list[int]], kept: Mapping[Series, object]) -
     return found
 
 
-@lru_cache(maxsize=20_000)
-def _text(labels: tuple[str, ...]) -> str:
+@lru_cache(maxsize=_MOST_KNOWN)
+def text_of(labels: tuple[str, ...]) -> str:
+    """A series's labels as they are stored."""
     return json.dumps(labels)
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def labels_of(text: str) -> tuple[str, ...]:
+    """A series's labels, as they were stored."""
+    return tuple(json.loads(text))

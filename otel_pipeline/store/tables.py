@@ -142,10 +142,11 @@ watermarks = Table(
 exported = Table(
     "exported",
     metadata,
-    Column("kpi", Text, nullable=False),
-    Column("labels", Text, nullable=False),
-    Column("zero", BigInteger),  # when it was 0 for Prometheus; null for a series that is older than the first export
-    Column("delivered", Integer, nullable=False),  # 1 once that 0 has arrived
+    _column("kpi", Text),
+    _column("labels", Text),
+    # When it was 0 for Prometheus; null for a series that is older than the first export.
+    _column("zero", BigInteger, null=True),
+    _column("delivered", Integer, "greatest"),  # 1 once that 0 has arrived
     PrimaryKeyConstraint("kpi", "labels"),
     sqlite_with_rowid=False,
 )

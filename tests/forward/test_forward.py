@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from otel_pipeline.forward.forwarder import Forwarder
 from otel_pipeline.forward.points import requests
 from otel_pipeline.kpi.names import names_of
-from otel_pipeline.model import Dataset
+from otel_pipeline.model import Check, Dataset
 from otel_pipeline.queue.settings import SenderSettings
 from otel_pipeline.store.exports import LEASE_INTERVALS, Moment
 from otel_pipeline.store.store import Store
@@ -223,3 +223,32 @@ def test_a_collector_that_is_away_is_said_once_and_its_zeros_come_later(store: S
     forwarder.close()
     moment = store.export("b", interval_s=INTERVAL)
     assert [value for _, value in of(exported(store, moment), "pipeline_runs_total", status="failure")] == [0, 1]
+
+
+MOST_SERIES, MOST_BYTES = 10_000, 4 * 2**20
+"""Of a KPI; and what a gRPC server takes by default."""
+
+
+def test_ten_thousand_series_begin_at_zero_in_requests_that_a_server_takes(store: Store) -> None:
+    """Until the zeros have arrived they are in each export, and then in none; what grows is seen to grow."""
+    store.export("a", interval_s=INTERVAL, now=NOW - HOUR)
+    stages = [
+        stage(f"r{n}", span=n + 1, checks=tuple(Check(f"c{k}", f"table {n} of the warehouse", None, None, 1)
+                                                for k in range(10))) for n in range(MOST_SERIES // 10)
+    ]  # fmt: skip
+    zeros, values = [], []
+    for number in range(3):
+        again = [replace(each, span_id=f"{int(each.span_id, 16) + number * 2**32:016x}") for each in stages]
+        store.write(again, now=NOW)
+        moment = store.export("a", interval_s=INTERVAL, now=NOW + number * INTERVAL * SECOND)
+        assert moment is not None
+        bodies = list(requests(moment, store.catalogue))
+        assert max(map(len, bodies)) < MOST_BYTES
+        found = [sample for sample in samples(bodies) if sample.name == "pipeline.checks.failed"]
+        assert len({sample.series for sample in found}) == MOST_SERIES
+        zeros.append([sample.time for sample in found if not any(sample.numbers)])
+        values.append({sample.numbers for sample in found if any(sample.numbers)})
+        if number:  # the first is not confirmed
+            store.delivered(moment)
+    assert zeros == [[NOW - INTERVAL * SECOND] * MOST_SERIES] * 2 + [[]]
+    assert values == [{(1.0,)}, {(2.0,)}, {(3.0,)}]

@@ -21,7 +21,8 @@ from tests.store.test_store import figures
 from tests.store.writer import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 180
@@ -135,12 +136,34 @@ def test_a_server_that_was_restarted_is_found_again(tmp_path: Path) -> None:
         assert PASSWORD not in store.name
 
 
+def end_sessions(server: Server, store: Store) -> None:
+    """As an administrator would; they are gone when this returns."""
+    database = store.name.rpartition("/")[2]
+    query = f"SELECT pg_terminate_backend(pid, {LIMIT_S * 1000}) FROM pg_stat_activity WHERE datname = '{database}'"
+    assert all(row[0] for row in server.execute(query))
+
+
 def test_a_session_that_was_ended_is_made_anew(postgresql: Server, store: Store) -> None:
     """By an administrator, say."""
     store.write([run()], now=NOW)
-    database = store.name.rpartition("/")[2]
-    postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+    end_sessions(postgresql, store)
     assert store.write([run(), stage()], now=NOW) == {"repeated": 1, "stages": 1}
+
+
+@pytest.mark.parametrize("using", [Store._writing, Store.reading])
+def test_a_session_that_is_ended_while_it_is_used_is_one_error(
+    using: Callable[[Store], AbstractContextManager[object]],
+    postgresql: Server,
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was sent is sent again, and nothing else is said, by SQLAlchemy's pool either."""
+    with pytest.raises(StoreBusyError, match="away"), using(store) as used:
+        cursor = getattr(used, "_connection", used).connection.cursor()
+        end_sessions(postgresql, store)
+        cursor.execute("SELECT 1")
+    assert store.write([run()], now=NOW) == {"runs": 1}
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
