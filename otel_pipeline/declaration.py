@@ -77,7 +77,7 @@ class Slo:
     ``availability="99.9%"``: of the runs that succeeded or failed, the share that succeeds. ``latency="95% < 30m"``: of
     those that succeeded, the share that took less. ``errors="<1%"``: of the records, the share that may fail.
     ``freshness="99% < 2h"``: the share of the time in which the last success is younger. Attempts after which there was
-    another do not count, unless ``retries`` is true.
+    another do not count, unless ``retries`` is true, nor do backfills, unless ``backfills`` is.
 
     >>> Slo(availability="99.9%", latency="95% < 30m")
     Slo(availability='99.9%', latency='95% < 30m')
@@ -91,6 +91,7 @@ class Slo:
     freshness: str | None = None
     window: str | None = None
     retries: bool | None = None
+    backfills: bool | None = None
 
     def __post_init__(self) -> None:
         _check(self, _SLO)
@@ -215,6 +216,7 @@ _SLO: Mapping[str, Callable[[Any], object]] = {
     "freshness": _share(True, False, "99% < 2h"),
     "window": duration_of,
     "retries": _flag,
+    "backfills": _flag,
 }
 _PARTS: Mapping[str, Callable[[Any, str], object]] = {
     "schedule": lambda value, where: schedule_text(value),

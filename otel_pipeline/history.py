@@ -132,6 +132,7 @@ def run_object(record: RunRecord, stages: Sequence[Stage]) -> dict[str, Any]:
         "pipeline": record.pipeline,
         "run_id": record.run_id,
         "attempt": run.attempt if run is not None else None,
+        "backfill": record.backfill,
         "result": run.result if run is not None else None,
         "started": iso(record.started),
         "ended": iso(run.ended) if run is not None else None,

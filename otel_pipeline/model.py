@@ -91,6 +91,7 @@ class Stage:
     error_type: str | None = None
     error_message: str | None = None
     error_stage: str | None = None
+    backfill: bool = False
     datasets: tuple[Dataset, ...] = ()
     checks: tuple[Check, ...] = ()
     record_errors: tuple[RecordError, ...] = ()
@@ -114,6 +115,8 @@ class Run:
     ended: int
     self_time: float | None = None
     attempt: int = 1
+    backfill: bool = False
+    """It fills in old data, and is counted apart; so are its stages' watermarks and checks."""
     error_type: str | None = None
     error_message: str | None = None
     error_stage: str | None = None

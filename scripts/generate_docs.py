@@ -114,8 +114,17 @@ def kpis() -> str:
         "What runs, stages, records, datasets and checks are counted as. Whatever order they arrive in, and however "
         "often, the figures are those of what happened. Look at one with `otel-pipeline stats NAME --window 7d`, by "
         "any of its names.",
-        "Of several attempts at a run (one run id) the last counts, and the others are kept apart. A run that was "
-        "closed as lost and ends after all is corrected. A count that nobody reported is absent: unknown is not zero.",
+        "A run that was closed as lost and ends after all is corrected. A count that nobody reported is absent: "
+        "unknown is not zero.",
+        "## Retries and backfills",
+        "Of several attempts at a run the last one counts as a run; `pipeline.run.superseded` counts the others. A run "
+        "that fills in old data says `backfill=True`, and is kept apart: it is counted in `pipeline.run.backfilled`, "
+        "and in no other row about runs, no rate, objective or [expectation](expectations.md), and its watermarks and "
+        "checks leave the freshness and quality of datasets as they are. Its stages, records, datasets, checks and "
+        "errors are counted like all others: that work was done. In a task of Airflow, say:",
+        f"```python\n{_SCHEDULED}```",
+        "`Slo(…, retries=True)` and `Slo(…, backfills=True)` count them in objectives. `otel-pipeline runs` and `show` "
+        "mark them, and `show` compares a backfill with the last backfill that succeeded.",
         "## The rows",
         _table(("KPI", "Instrument", "Unit", "Description", "Labels", "In Prometheus", "Fed by"), map(_kpi, rows)),
         "## What feeds them",
@@ -131,6 +140,13 @@ def kpis() -> str:
         f"<!-- test: run -->\n```python\n{_OWN_ROW}```",
     )
 
+
+_SCHEDULED = """def load_orders(**context):
+    dag_run, attempt = context["dag_run"], context["ti"].try_number
+    backfill = dag_run.run_type == "backfill"
+    with op.pipeline("orders", run_id=dag_run.run_id, attempt=attempt, backfill=backfill):
+        ...
+"""
 
 _OWN_ROW = """from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.semconv.catalogue import CATALOGUE, Kpi

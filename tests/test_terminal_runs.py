@@ -60,7 +60,7 @@ FOUND = {
         (OPEN, [replace(EXTRACT, records=Records(out=400_000))]),
         (record(FAILED), [replace(EXTRACT, records=Records(out=900_000))]),
         (record(GOOD), [EXTRACT, LOAD]),
-        (record(at(run("0193a2a0-0000", "lost", took=1.0), 9000)), []),
+        (record(replace(at(run("0193a2a0-0000", "lost", took=1.0), 9000), backfill=True)), []),
     ],
 }
 STATES = [

@@ -103,5 +103,7 @@ def test_one_recorded_stream_has_the_same_values_in_all_three_hosts(tmp_path: Pa
     assert rounded(process) == rounded(received)
     fed = {metric.name for metric in METRICS} - {RUN_ACTIVE.name, "pipeline.run.busy_time"}  # known to the parent alone
     assert {name for name, _ in received} == fed
-    assert received["pipeline.stage.records", ("orders", "clean", "failed")] == (10 + 5 + 2,)
+    assert received["pipeline.stage.records", ("orders", "clean", "failed")] == (10 + 5 + 2 + 3,)
     assert received["pipeline.run.ended", ("orders", "timeout")] == (1,)
+    assert received["pipeline.run.ended", ("orders", "success")] == (1,)
+    assert received["pipeline.run.backfilled", ("orders", "success")] == (1,)

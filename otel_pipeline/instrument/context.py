@@ -8,7 +8,7 @@ processes as a *carrier*, a dictionary of environment variables.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import quote, unquote
 
 from opentelemetry import context as context_api
@@ -74,13 +74,23 @@ def carrier(context: Context | None = None) -> dict[str, str]:
     variables = {key.upper(): value for key, value in found.items()}
     frame = cast("Frame | None", context.get(FRAME_KEY))
     if variables and frame is not None and frame.run is not None:
-        variables[PARENT_RUN] = f"{quote(frame.run.id)}:{quote(frame.run.name)}"
+        parts = [quote(frame.run.id), quote(frame.run.name), *(["backfill"] if frame.run.backfill else [])]
+        variables[PARENT_RUN] = ":".join(parts)
     return variables
 
 
-def from_carrier(variables: Mapping[str, str]) -> tuple[Context, str | None, str | None]:
-    """The context that a carrier describes, with the id and the name of the run in it."""
+class Inherited(NamedTuple):
+    """What a carrier describes: a context, with the id and the name of the run in it, and whether it is a backfill."""
+
+    context: Context
+    run_id: str | None = None
+    name: str | None = None
+    backfill: bool = False
+
+
+def from_carrier(variables: Mapping[str, str]) -> Inherited:
+    """What ``carrier`` has put into the environment."""
     found = {key.lower(): variables[key] for key in (TRACEPARENT, TRACESTATE) if key in variables}
     context = _propagator.extract(found, Context())
-    run_id, _, name = variables.get(PARENT_RUN, "").partition(":")
-    return context, unquote(run_id) or None, unquote(name) or None
+    run_id, name, kind, *_ = (*map(unquote, variables.get(PARENT_RUN, "").split(":")), "", "", "")
+    return Inherited(context, run_id or None, name or None, kind == "backfill")

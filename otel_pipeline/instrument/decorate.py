@@ -88,17 +88,27 @@ class _Pipeline(_Opens[Run]):
         self,
         name: str | None,
         attributes: Mapping[str, AttributeValue] | None = None,
+        *,
         run_id: str | None = None,
         attempt: int = 1,
+        backfill: bool = False,
         declared: str | None = None,
     ) -> None:
         super().__init__(name, attributes)
         self._run_id = text(run_id, "run_id")
         self._attempt = attempt
+        self._backfill = backfill
         self._declared = declared
 
     def open(self, name: str) -> Run:
-        run = Run(name, self._attributes, id=self._run_id, attempt=self._attempt, declared=self._declared)
+        run = Run(
+            name,
+            self._attributes,
+            id=self._run_id,
+            attempt=self._attempt,
+            backfill=self._backfill,
+            declared=self._declared,
+        )
         run.claims = self._run_id or ""
         return run
 
@@ -230,6 +240,7 @@ def pipeline(
     attributes: Mapping[str, AttributeValue] | None = None,
     run_id: str | None = None,
     attempt: int = 1,
+    backfill: bool = False,
     schedule: str | None = None,
     expect: Expect | None = None,
     slo: Slo | None = None,
@@ -240,6 +251,7 @@ def pipeline(
     attributes: Mapping[str, AttributeValue] | None = None,
     run_id: str | None = None,
     attempt: int = 1,
+    backfill: bool = False,
     schedule: str | None = None,
     expect: Expect | None = None,
     slo: Slo | None = None,
@@ -247,9 +259,10 @@ def pipeline(
     """A run of a pipeline: around a function (also a coroutine or generator function), or as a context manager.
 
     ``name`` defaults to the function's. ``attributes`` go onto the run's span. ``run_id`` (default: a new UUIDv7) and
-    ``attempt`` (from 1) are for schedulers that retry. ``schedule`` (five fields of a cron expression and a time zone),
-    ``expect`` and ``slo`` say what the pipeline should do; whoever keeps its runs reports what was not so
-    (docs/expectations.md).
+    ``attempt`` (from 1) are for schedulers that retry. A ``backfill`` fills in old data: its run, and those within it,
+    are kept apart, out of success rate, freshness and objectives (docs/kpis.md). ``schedule`` (five fields of a cron
+    expression and a time zone), ``expect`` and ``slo`` say what the pipeline should do; whoever keeps its runs reports
+    what was not so (docs/expectations.md).
 
     >>> from otel_pipeline import Expect, pipeline
     >>> @pipeline("orders_etl", schedule="0 2 * * * Europe/Berlin", expect=Expect(duration="<30m", records=">=1000"))
@@ -262,7 +275,8 @@ def pipeline(
     if _is_decorated(name):
         return _Pipeline(None)(name)
     _check_name("pipeline", name)
-    return _Pipeline(name, attributes, run_id, attempt, declaration.text_of(schedule, expect, slo))
+    declared = declaration.text_of(schedule, expect, slo)
+    return _Pipeline(name, attributes, run_id=run_id, attempt=attempt, backfill=backfill, declared=declared)
 
 
 @overload

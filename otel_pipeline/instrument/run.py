@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Run(Scope):
     """A handle on one run, from ``current_run()`` or ``with pipeline(...) as run``.
 
-    ``id`` is the run's id, ``name`` the pipeline's, ``attempt`` counts from 1. Where another process makes the run's
+    ``id`` is the run's id, ``name`` the pipeline's, ``attempt`` counts from 1, and
+    ``backfill`` is true where old data are filled in. Where another process makes the run's
     span (the parent ``otel-pipeline run``, or the process that started the run of this worker), ``remote`` is true.
     """
 
@@ -36,6 +37,7 @@ class Run(Scope):
         "_skip_reason",
         "above",
         "attempt",
+        "backfill",
         "claims",
         "declared",
         "id",
@@ -57,6 +59,7 @@ class Run(Scope):
         *,
         id: str | None = None,
         attempt: int = 1,
+        backfill: bool = False,
         declared: str | None = None,
         identity_: SpanContext | None = None,
         remote: bool = False,
@@ -65,6 +68,7 @@ class Run(Scope):
         self.id = id or identity.new_run_id()
         self.key = os.urandom(16).hex()  # of this object: a run id may be given by the user, twice at once
         self.attempt = whole(attempt, "attempt") or 1
+        self.backfill = bool(backfill)
         self.declared = declared  # what is expected of the pipeline
         self.identity = identity_
         self.remote = remote
@@ -119,11 +123,14 @@ class Run(Scope):
         if above is not None and above is not registry.script():
             self.outermost = above.outermost
             self.parent_id = above.id
+            self.backfill = self.backfill or above.backfill
         if self.remote and self.identity is not None:
             return NonRecordingSpan(self.identity)
         # The user's come first: ours win over them, and OpenTelemetry drops the first when there are too many.
         attributes = {**(self.attributes or {}), a.PIPELINE_NAME: self.name, a.RUN_ID: self.id}
         attributes[a.RUN_ATTEMPT] = self.attempt
+        if self.backfill:
+            attributes[a.RUN_BACKFILL] = True
         if self.declared is not None:
             attributes[a.DECLARATION] = self.declared
         if self.parent_id is not None:

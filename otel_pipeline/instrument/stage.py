@@ -223,6 +223,8 @@ class Stage(Scope):
         if run is not None:
             attributes[a.PIPELINE_NAME] = run.name
             attributes[a.RUN_ID] = run.id
+            if run.backfill:  # a stage arrives before its run, and is counted then
+                attributes[a.RUN_BACKFILL] = True
             run.stages[id(self)] = self
         if self.kind:
             attributes[a.STAGE_KIND] = self.kind

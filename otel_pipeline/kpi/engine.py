@@ -137,6 +137,8 @@ class Engine:
             if stage.pipeline is not None:
                 updates.changed.add(stage.pipeline)
             self._add(facts_of_stage(stage), updates.sums)
+            if stage.backfill:  # what it says of old data says nothing of how fresh and good the present data are
+                continue
             for check in stage.checks:
                 if check.dataset is not None:
                     tally = updates.checked.setdefault(Tally(check.dataset, key), [0, 0, 0])
@@ -284,14 +286,17 @@ def _end(known: RunRecord | None, run: Run) -> RunRecord | None:
     """The run as it ended; None when a better end is known."""
     if known is not None and known.run is not None and _rank(run) <= _rank(known.run):
         return None
-    return RunRecord(run.run_id, run.trace_id, run.span_id, run.pipeline, run.started, run.ended, run=run)
+    return RunRecord(
+        run.run_id, run.trace_id, run.span_id, run.pipeline, run.started, run.ended, backfill=run.backfill,
+        run=run,
+    )  # fmt: skip
 
 
 def _seen(known: RunRecord | None, seen: RunSeen) -> RunRecord | None:
     """The open run with its earliest start, and its latest sign of life with what that tells; None: nothing new."""
     told = RunRecord(
         seen.run_id, seen.trace_id, seen.span_id, seen.pipeline, seen.time, seen.time, seen.open_stages or (),
-        seen.interval, seen.declared, seen.attempt,
+        seen.interval, seen.declared, seen.attempt, seen.backfill,
     )  # fmt: skip
     if known is None:
         return told
@@ -303,6 +308,7 @@ def _seen(known: RunRecord | None, seen: RunSeen) -> RunRecord | None:
         started=min(known.started, told.started),
         interval=other.interval if latest.interval is None else latest.interval,
         declared=other.declared if latest.declared is None else latest.declared,
+        backfill=known.backfill or told.backfill,
     )
     return None if merged == known else merged
 

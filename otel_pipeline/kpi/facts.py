@@ -20,7 +20,7 @@ Dated: TypeAlias = "tuple[int, FactEvent, Fact]"
 
 
 def facts_of_run(run: Run, *, superseded: bool = False) -> Iterator[tuple[FactEvent, Fact]]:
-    """What an ended run says; as one of several attempts it is ``superseded`` by a later one."""
+    """What an ended run says; as one of several attempts it is ``superseded`` by a later one. Backfills are apart."""
     fact: Fact = {
         "pipeline": run.pipeline,
         "result": run.result,
@@ -28,7 +28,7 @@ def facts_of_run(run: Run, *, superseded: bool = False) -> Iterator[tuple[FactEv
         "duration": run.ended - run.started,
         "cpu_time": nanoseconds(run.cpu_time),
     }
-    yield ("superseded" if superseded else "run"), fact
+    yield ("superseded" if superseded else "backfill" if run.backfill else "run"), fact
     if run.error_type is not None and run.error_stage is None:
         yield "error", {"pipeline": run.pipeline, "stage": "", "error_type": run.error_type, "one": 1}
 

@@ -134,7 +134,7 @@ class MemoryEngine:
     def _history(self, pipeline: str) -> History:
         from otel_pipeline.kpi.expectations import LOADED  # noqa: PLC0415 - as in tick
 
-        found = self._records(pipeline)
+        found = [record for record in self._records(pipeline) if not record.backfill]
         records = records_by_run(found, ((key, stage) for (key, _), stage in self.ledger.stages.items()))
         attempts = [replace(attempt, records=records.get(attempt.subject)) for attempt in map(attempt_of, found)]
         latest = sorted(attempts, key=lambda attempt: (attempt.started, attempt.subject))[-LOADED:]
@@ -155,7 +155,7 @@ class MemoryEngine:
         return [self._pipeline(name, now) for name in sorted(self._names())]
 
     def _pipeline(self, name: str, now: int) -> PipelineState:
-        runs = self._last_attempts(name)
+        runs = [run for run in self._last_attempts(name) if not run.backfill]
         declared = self._slo(name)
         window = declared.window_ns if declared is not None else WINDOW_NS
         return PipelineState(
@@ -175,8 +175,10 @@ class MemoryEngine:
         ]
 
     def _tally(self, name: str, declared: Slo, objective: Objective, span: slo.Span) -> slo.Tally:
-        every = [record.run for record in self._records(name) if record.run is not None]
-        counted = every if declared.retries else self._last_attempts(name)
+        every, counted = (
+            [run for run in found if declared.backfills or not run.backfill]
+            for found in (self._ended(name), self._ended(name) if declared.retries else self._last_attempts(name))
+        )
         if objective.name == "freshness":
             ends = sorted(run.ended for run in counted if run.result == slo.GOOD)
             return slo.fresh(ends, objective.limit or 0, span)
@@ -195,9 +197,12 @@ class MemoryEngine:
         return slo.Tally(len(good), len(good) + sum(run.result in slo.BAD for run in ended))
 
     def _slo(self, name: str) -> Slo | None:
-        starts = [(record.started, _declared(record)) for record in self._records(name)]
+        starts = [(record.started, _declared(record)) for record in self._records(name) if not record.backfill]
         declared = max(starts, key=lambda start: start[0], default=(0, None))[1]
         return effective(declared, self._file.get(name, (None, 0))[0]).slo
+
+    def _ended(self, name: str) -> list[Run]:
+        return [record.run for record in self._records(name) if record.run is not None]
 
     def _last_attempts(self, name: str) -> list[Run]:
         return [record.run for record in self._records(name) if record.run is not None and not record.superseded]

@@ -150,6 +150,7 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
         interval=attributes.get(a.RUN_HEARTBEAT_INTERVAL),
         declared=attributes.get(a.DECLARATION),
         attempt=attributes.get(a.RUN_ATTEMPT) or 1,
+        backfill=bool(attributes.get(a.RUN_BACKFILL)),
     )
 
 

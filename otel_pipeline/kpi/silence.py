@@ -55,6 +55,7 @@ def closed(run: RunRecord) -> Run:
         started=run.started,
         ended=run.seen,
         attempt=run.attempt,
+        backfill=run.backfill,
         error_message=f"its signs of life ended{inside}",
         open_stages=run.open_stages,
         declared=run.declared,

@@ -27,6 +27,7 @@ class RunSeen:
     interval: float | None = None
     declared: str | None = None
     attempt: int = 1
+    backfill: bool = False
 
 
 Counted: TypeAlias = Run | Stage | RunSeen
@@ -45,7 +46,7 @@ class RunRecord:
     """A run as it is known: ``run`` once it has ended; ``seen`` is its last sign of life, or its end.
 
     ``superseded``: another attempt has followed. ``interval``, ``declared`` and ``attempt`` are those of ``RunSeen``,
-    while the run is open.
+    while the run is open. ``backfill``: it is one, open or ended.
     """
 
     run_id: str
@@ -58,5 +59,6 @@ class RunRecord:
     interval: float | None = None
     declared: str | None = None
     attempt: int = 1
+    backfill: bool = False
     superseded: bool = False
     run: Run | None = None

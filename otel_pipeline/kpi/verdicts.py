@@ -49,7 +49,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class History:
-    """The latest ``LOADED`` runs of a pipeline, open ones too; what a file says of it, and since when."""
+    """The latest ``LOADED`` runs of a pipeline but for backfills, open ones too; what a file says, and since when."""
 
     pipeline: str
     attempts: Sequence[Attempt]

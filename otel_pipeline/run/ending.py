@@ -54,6 +54,7 @@ def _unreported(name: str, ended: Ended, report: Report) -> Run:
         run_id="",
         pipeline=report.name or name,
         attempt=report.attempt,
+        backfill=report.backfill,
         result=result,
         started=0,
         ended=0,

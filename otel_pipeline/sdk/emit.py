@@ -27,6 +27,7 @@ _FIELDS = {
     a.PIPELINE_NAME: "pipeline",
     a.RUN_ID: "run_id",
     a.RUN_ATTEMPT: "attempt",
+    a.RUN_BACKFILL: "backfill",
     a.RUN_RESULT: "result",
     a.RUN_SELF_TIME: "self_time",
     a.RUN_SKIP_REASON: "skip_reason",
@@ -40,7 +41,7 @@ _FIELDS = {
     a.ERROR_STAGE: "error_stage",
     a.DECLARATION: "declared",
 }
-"""Which field of the run each attribute is. What is unknown or empty is left out."""
+"""Which field of the run each attribute is. What is unknown, empty or false is left out."""
 
 
 def emit_run(
@@ -76,4 +77,4 @@ def emit_run(
 
 def _attributes(run: Run) -> dict[str, AttributeValue]:
     values = {key: getattr(run, field) for key, field in _FIELDS.items()}
-    return {key: value for key, value in values.items() if value is not None and value != ()}
+    return {key: value for key, value in values.items() if value is not None and value is not False and value != ()}

@@ -78,9 +78,9 @@ class Handover:
         """
         self._append("service", settings=dict(settings), process=os.getpid())
 
-    def run_started(self, name: str, *, attempt: int = 1) -> None:
+    def run_started(self, name: str, *, attempt: int = 1, backfill: bool = False) -> None:
         """The claimed run began, as the pipeline ``name``."""
-        self._append("run_started", name=name, attempt=attempt)
+        self._append("run_started", name=name, attempt=attempt, backfill=backfill)
 
     def stage_started(self, span_id: str, name: str) -> None:
         """A stage began; ``span_id`` in hexadecimal, as in ``Stage.span_id``."""
@@ -146,6 +146,7 @@ class Report:
     claimed: bool = False
     name: str | None = None
     attempt: int = 1
+    backfill: bool = False
     run: model.Run | None = None
     exception: ExceptionData | None = None
     attributes: tuple[tuple[str, Any], ...] = ()
@@ -167,6 +168,7 @@ def read(folder: str | os.PathLike[str]) -> Report:
         claimed=(Path(folder) / _CLAIM).exists(),
         name=name or None,
         attempt=_get(started, "attempt", 1),
+        backfill=_get(started, "backfill", False),
         run=_run(ended.get("run")),
         exception=_exception(ended.get("exception")),
         attributes=tuple(_get(ended, "attributes", nothing).items()),

@@ -57,7 +57,7 @@ class Lifecycle:
             return
         with _harmless():
             if run.remote and self._handover is not None:
-                self._handover.run_started(run.name, attempt=run.attempt)
+                self._handover.run_started(run.name, attempt=run.attempt, backfill=run.backfill)
             if self._open_runs is not None:
                 held_by = self._handover.holder if run.remote and self._handover is not None else None
                 self._open_runs.run_started(run, held_by)
@@ -130,6 +130,8 @@ class Lifecycle:
         stages = [stage for stage in list(run.stages.values()) if not stage.ended]
         attributes: dict[str, Any] = {a.LOG_RECORD_UID: uid, a.PIPELINE_NAME: run.name, a.RUN_ID: run.id}
         attributes |= {a.RUN_ATTEMPT: run.attempt, a.RUN_HEARTBEAT_INTERVAL: float(self._interval)}
+        if run.backfill:
+            attributes[a.RUN_BACKFILL] = True
         if run.declared is not None:
             attributes[a.DECLARATION] = run.declared
         body: dict[str, Any] = {}
@@ -175,6 +177,7 @@ def _ended(run: Run) -> model.Run:
         ended=run.started + run.left - run.began,
         self_time=run.own_time() / 1e9,
         attempt=run.attempt,
+        backfill=run.backfill,
         error_type=results.error_type(error) if failed and error else None,
         error_message=results.error_message(error) if failed and error else None,
         error_stage=results.known_origin(error, context.trace_id) if failed and error else None,

@@ -106,6 +106,7 @@ def _lost(run: OpenRun) -> Run:
         started=run.started,
         ended=run.seen,
         attempt=run.attempt,
+        backfill=run.backfill,
         error_message=f"its process died without a word{inside}",
         open_stages=run.stages,
         declared=run.declared,

@@ -61,6 +61,7 @@ class OpenRun:
     stages: tuple[str, ...]
     resource: Mapping[str, Any]
     declared: str | None = None
+    backfill: bool = False
     held_by: str | None = None
     """The file that is locked while another process lives that makes the run's span."""
 
@@ -93,6 +94,7 @@ class OpenRuns:
             "name": run.name,
             "run_id": run.id,
             "attempt": run.attempt,
+            "backfill": run.backfill,
             "trace_id": f"{context.trace_id:032x}",
             "span_id": key,
             "parent_span_id": f"{parent.span_id:016x}" if parent is not None else None,

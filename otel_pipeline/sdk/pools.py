@@ -43,11 +43,11 @@ class Carried:
 
 def context_of(variables: Mapping[str, str]) -> Context:
     """The context that a carrier describes: inside the run of the process that made it, if there is one."""
-    context, run_id, name = from_carrier(variables)
+    context, run_id, name, backfill = from_carrier(variables)
     span = get_current_span(context)
     if run_id is None or not span.get_span_context().is_valid:
         return context
-    run = Run(name or "unknown", id=run_id, identity_=span.get_span_context(), remote=True)
+    run = Run(name or "unknown", id=run_id, backfill=backfill, identity_=span.get_span_context(), remote=True)
     run.enter(None)
     return inside(run, span, context)
 

@@ -47,7 +47,7 @@ def script_name(settings: Settings) -> str:
 
 def continue_parent(environ: Mapping[str, str], settings: Settings) -> Handover | None:
     """Take up what a parent process says in the environment: its run, or at least its trace."""
-    above, run_id, name = from_carrier(environ)
+    above, run_id, name, backfill = from_carrier(environ)
     span = get_current_span(above).get_span_context()
     if not span.is_valid:
         return None
@@ -55,7 +55,7 @@ def continue_parent(environ: Mapping[str, str], settings: Settings) -> Handover 
     handover = Handover(folder) if folder else None
     if run_id is not None:
         # Started by code inside a run: what happens here belongs to that run, which ends elsewhere.
-        _attach(Run(name or "unknown", id=run_id, identity_=span, remote=True), above)
+        _attach(Run(name or "unknown", id=run_id, backfill=backfill, identity_=span, remote=True), above)
     elif own_id and handover:
         run = Run(script_name(settings), id=own_id, identity_=span, remote=True)
         run.above = above

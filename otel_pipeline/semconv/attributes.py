@@ -64,6 +64,12 @@ RUN_ATTEMPT = _row(
     "1 for the first try, 2 for its first retry.",
     follows=_CICD,
 )
+RUN_BACKFILL = _row(
+    "pipeline.run.backfill",
+    "boolean",
+    ("run span", "stage span", "log event"),
+    "The run fills in old data: it is counted apart (docs/kpis.md). Only where it is true.",
+)
 RUN_RESULT = _row(
     "pipeline.run.result", "string", ("run span", "metric"), "How the run ended.", follows=_CICD, values=RUN_RESULTS
 )

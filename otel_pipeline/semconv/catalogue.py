@@ -96,6 +96,18 @@ CATALOGUE: tuple[Kpi, ...] = (
     ),
     Kpi(
         Metric(
+            "pipeline.run.backfilled",
+            "counter",
+            "{run}",
+            "Backfills that ended, by result. They are not among the runs that ended.",
+            (a.PIPELINE_NAME, a.RUN_RESULT),
+            "pipeline_run_backfilled_total",
+        ),
+        "backfill",
+        "one",
+    ),
+    Kpi(
+        Metric(
             "pipeline.run.busy_time",
             "counter",
             "s",
@@ -357,6 +369,6 @@ CATALOGUE: tuple[Kpi, ...] = (
 )
 """The rows, in the order of the docs."""
 
-_OF_ONE_RUN = ("run", "stage", "records", "dataset", "check", "error")
+_OF_ONE_RUN = ("run", "backfill", "stage", "records", "dataset", "check", "error")
 METRICS: tuple[Metric, ...] = (*(kpi.metric for kpi in CATALOGUE if kpi.event in _OF_ONE_RUN), m.RUN_ACTIVE)
 """Those that a process publishes about its own runs (sdk/metrics.py)."""

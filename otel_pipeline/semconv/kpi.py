@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.tables import Metric
 
 FactEvent = Literal[
-    "run", "superseded", "stage", "records", "dataset", "check", "error", "breach",
+    "run", "superseded", "backfill", "stage", "records", "dataset", "check", "error", "breach",
     "pipeline", "freshness", "expectation", "objective", "burn", "stream",
 ]  # fmt: skip
 """What feeds a KPI. Those of the second line are not events: such a row is computed anew when it is asked for."""
@@ -23,9 +23,10 @@ _COMPUTED = ("pipeline", "freshness", "expectation", "objective", "burn", "strea
 
 EVENTS: Mapping[FactEvent, str] = MappingProxyType(
     {
-        "run": "a run ended, by its last attempt",
+        "run": "a run that is no backfill ended, by its last attempt",
         "superseded": "an attempt at a run after which there was another",
-        "stage": "a stage ended, of whatever attempt",
+        "backfill": "a backfill ended, by its last attempt",
+        "stage": "a stage ended, of whatever attempt, of backfills too",
         "records": "each count that an ended stage reported",
         "dataset": "each dataset that an ended stage read or wrote",
         "check": "each quality check of an ended stage",
@@ -34,7 +35,7 @@ EVENTS: Mapping[FactEvent, str] = MappingProxyType(
         "pipeline": "computed when asked for, from the runs of the last 30 days, or of the SLO's window",
         "freshness": "computed when asked for, from the datasets' newest watermarks and last checked runs",
         "expectation": "computed when asked for, from the breaches that are not over",
-        "objective": "computed when asked for, from what ended in the SLO's window; no retries unless it says so",
+        "objective": "computed when asked for, from what ended in the SLO's window; retries, backfills if it says so",
         "burn": "the same of shorter windows",
         "stream": "a metric that processes have sent, added up over them (no row of the catalogue)",
     }

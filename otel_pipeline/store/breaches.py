@@ -23,7 +23,7 @@ from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
 from otel_pipeline.kpi.verdicts import Breach, History, attempt_of, records_by_run
 from otel_pipeline.store.rows import record_from, stage_from
-from otel_pipeline.store.tables import breaches, run_keys, runs, stages, watched
+from otel_pipeline.store.tables import REGULAR, breaches, run_keys, runs, stages, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,7 +116,7 @@ def open_by_kind(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def slo_of(connection: Connection, pipeline: str) -> Slo | None:
-    """The objectives that hold: those of the file, else of the run that started last."""
+    """The objectives that hold: those of the file, else of the run that started last and was no backfill."""
     latest = [attempt_of(record).declared for record in _latest(connection, pipeline, 1)]
     file = connection.scalar(select(watched.c.file).where(watched.c.pipeline == pipeline))
     return effective(latest[0] if latest else None, file).slo
@@ -141,7 +141,8 @@ def forget(connection: Connection, horizon: int, most: int) -> int:
 
 
 def _latest(connection: Connection, pipeline: str, most: int) -> list[RunRecord]:
-    latest = _RUNS.where(runs.c.pipeline == pipeline).order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
+    regular = _RUNS.where(runs.c.pipeline == pipeline, REGULAR)
+    latest = regular.order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
     return [record_from(dict(row)) for row in connection.execute(latest).mappings()]
 
 

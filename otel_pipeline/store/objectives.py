@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, literal_column, select
+from sqlalchemy import ColumnElement, func, select
 
 from otel_pipeline.kpi import slo
-from otel_pipeline.store.tables import runs, stages
+from otel_pipeline.store.tables import FINAL, REGULAR, runs, stages
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 def tallied(connection: Connection, pipeline: str, declared: Slo, now: int) -> list[slo.Tallied]:
     """Each objective of a pipeline, over all that its figures are made of."""
     spans = slo.spans(declared, now).items()
-    counted = runs.c.pipeline == pipeline
-    if not declared.retries:
-        counted &= runs.c.final == literal_column("1")  # as a constant, so that the index on these is used
+    every = runs.c.pipeline == pipeline
+    if not declared.backfills:
+        every &= REGULAR
+    counted = every if declared.retries else every & FINAL
     return [
-        slo.Tallied(objective, {name: _tally(connection, pipeline, counted, objective, span) for name, span in spans})
+        slo.Tallied(objective, {name: _tally(connection, every, counted, objective, span) for name, span in spans})
         for objective in declared.objectives
     ]
 
 
 def _tally(
-    connection: Connection, pipeline: str, counted: ColumnElement[bool], objective: Objective, span: slo.Span
+    connection: Connection,
+    every: ColumnElement[bool],
+    counted: ColumnElement[bool],
+    objective: Objective,
+    span: slo.Span,
 ) -> slo.Tally:
     if objective.name == "freshness":
         return _fresh(connection, counted, objective, span)
     if objective.name == "errors":
-        return _records(connection, pipeline, span)
+        return _records(connection, every, span)
     ended = counted & (runs.c.ended > span.after) & (runs.c.ended <= span.until)
     good = ended & (runs.c.result == slo.GOOD)
     if objective.limit is not None:
@@ -51,10 +56,10 @@ def _fresh(connection: Connection, counted: ColumnElement[bool], objective: Obje
     return slo.fresh(ends if before is None else [before, *ends], objective.limit or 0, span)
 
 
-def _records(connection: Connection, pipeline: str, span: slo.Span) -> slo.Tally:
+def _records(connection: Connection, every: ColumnElement[bool], span: slo.Span) -> slo.Tally:
     # By the runs, whose rows are found by pipeline and time; the stages of each lie together.
     of_runs = select(runs.c.run).where(
-        runs.c.pipeline == pipeline,
+        every,
         runs.c.result.is_not(None),
         runs.c.ended > span.after,
         runs.c.ended <= span.until,

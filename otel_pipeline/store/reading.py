@@ -18,7 +18,7 @@ from otel_pipeline.semconv.attributes import RUN_RESULTS
 from otel_pipeline.store import breaches, exports, streams, sums, tables
 from otel_pipeline.store.objectives import tallied
 from otel_pipeline.store.rows import record_from, stage_from
-from otel_pipeline.store.tables import checked, run_keys, runs, stages, watermarks
+from otel_pipeline.store.tables import FINAL, REGULAR, checked, run_keys, runs, stages, watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,6 @@ _RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_key
 _STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
     run_keys, run_keys.c.id == stages.c.run
 )
-_FINAL = runs.c.final == 1
 
 
 # A few looks into the index for each pipeline: its name, the earliest start that is wanted, and what is after that.
@@ -103,9 +102,12 @@ class Reader:
         return sorted(map(record_from, found), key=lambda record: -record.started)
 
     def last_good_before(self, record: RunRecord) -> RunRecord | None:
-        """The last run of the same pipeline that succeeded and started earlier."""
+        """The last run of the same pipeline that succeeded and started earlier; of a backfill the last backfill."""
         good = _RUNS.where(
-            runs.c.pipeline == record.pipeline, runs.c.result == "success", runs.c.started < record.started
+            runs.c.pipeline == record.pipeline,
+            runs.c.result == "success",
+            runs.c.backfill == int(record.backfill),
+            runs.c.started < record.started,
         )
         found = self._rows(good.order_by(runs.c.started.desc()).limit(1))
         return record_from(found[0]) if found else None
@@ -191,14 +193,14 @@ class Reader:
         return PipelineState(name, active, results, self._last_success(name), objectives, window)
 
     def _results(self, pipeline: str, after: int) -> dict[str, int]:
-        """How many last attempts ended after that time, by result."""
+        """How many last attempts, but for backfills, ended after that time, by result."""
         found = select(runs.c.result, func.count()).where(
-            runs.c.pipeline == pipeline, _FINAL, runs.c.result.in_(RUN_RESULTS), runs.c.ended > after
+            runs.c.pipeline == pipeline, FINAL, REGULAR, runs.c.result.in_(RUN_RESULTS), runs.c.ended > after
         )
         return {row[0]: int(row[1]) for row in self._connection.execute(found.group_by(runs.c.result))}
 
     def _last_success(self, pipeline: str) -> int | None:
-        good = (runs.c.pipeline == pipeline) & _FINAL & (runs.c.result == "success")
+        good = (runs.c.pipeline == pipeline) & FINAL & REGULAR & (runs.c.result == "success")
         found: int | None = self._connection.scalar(select(func.max(runs.c.ended)).where(good))
         return found
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _NESTED: dict[str, type] = {"datasets": Dataset, "checks": Check, "record_errors": RecordError}
 _LISTS = ("upstream", "not_started", "open_stages", "keys")
-_IN_RUN_COLUMNS = {"trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended", "self_time"}
+_IN_RUN_COLUMNS = {
+    "trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended", "self_time", "backfill",
+}  # fmt: skip
 _IN_STAGE_COLUMNS = {
     "trace_id", "span_id", "run_id", "pipeline", "name", "result", "started", "ended", "self_time", "wait_time",
     "records", "kind",
@@ -61,6 +63,7 @@ def run_row(key: Key, record: RunRecord) -> Row:
         run.ended if run is not None else None,
         record.seen if run is None else None,
         int(run is not None and not record.superseded),
+        int(record.backfill),
         run.self_time if run is not None else None,
         _compact(told),
     )
@@ -98,7 +101,7 @@ def record_from(row: Mapping[str, Any]) -> RunRecord:
     """The run that ``run_row`` has stored; ``row`` has its columns, and the key's ``key`` and ``trace_id``."""
     told = {"trace_id": row["trace_id"].hex(), **_read_details(row["details"])}
     ids = {"trace_id": told.pop("trace_id"), "span_id": row["span_id"].hex(), "run_id": row["key"]}
-    shared = {**ids, "pipeline": row["pipeline"], "started": row["started"]}
+    shared = {**ids, "pipeline": row["pipeline"], "started": row["started"], "backfill": bool(row["backfill"])}
     if row["result"] is None:
         return RunRecord(**shared, seen=row["seen"], attempt=row["attempt"], **told)
     columns = {name: row[name] for name in ("result", "ended", "attempt", "self_time")}

@@ -65,8 +65,8 @@ _MOVE = (
     """,
     f"""
     INSERT INTO run
-    SELECT run, span_id, old.pipeline, attempt, result, started, ended, CASE WHEN result IS NULL THEN seen END, final,
-      json_extract(old.details, '$.self_time'), {_DETAILS.format(details=_OTHER_TRACE, column="self_time")}
+    SELECT run, span_id, old.pipeline, attempt, result, started, ended, CASE WHEN result IS NULL THEN seen END,
+      final, 0, json_extract(old.details, '$.self_time'), {_DETAILS.format(details=_OTHER_TRACE, column="self_time")}
     FROM old_run AS old JOIN run_key AS k ON k.id = run
     """,
     f"""

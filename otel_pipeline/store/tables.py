@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 Rule = Literal["add", "greatest", "replace"]
@@ -66,13 +67,18 @@ runs = Table(
     _column("ended", BigInteger, "replace", null=True),
     _column("seen", BigInteger, "replace", null=True),  # the last sign of life; null once it has ended
     _column("final", Integer, "replace"),  # 1 for the last attempt of those that have ended
+    _column("backfill", Integer, "replace"),  # 1 for a backfill, which is counted apart
     _column("self_time", Double, "replace", null=True),
     _column("details", Text, "replace", null=True),
     PrimaryKeyConstraint("run", "span_id"),
     sqlite_with_rowid=False,
 )
-Index("run_by_start", runs.c.pipeline, runs.c.started, runs.c.ended, runs.c.result)
-Index("run_by_end", runs.c.pipeline, runs.c.final, runs.c.result, runs.c.ended)
+Index("run_by_start", runs.c.pipeline, runs.c.started, runs.c.ended, runs.c.result, runs.c.backfill)
+Index("run_by_end", runs.c.pipeline, runs.c.final, runs.c.result, runs.c.ended, runs.c.backfill)
+# As constants, so that the indexes on them are used.
+FINAL = runs.c.final == literal_column("1")
+REGULAR = runs.c.backfill == literal_column("0")
+"""Runs that are no backfills."""
 _open = runs.c.result.is_(None)
 Index("run_open", runs.c.seen, runs.c.pipeline, sqlite_where=_open, postgresql_where=_open)
 

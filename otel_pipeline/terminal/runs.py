@@ -113,6 +113,7 @@ def as_run(record: RunRecord, now: int) -> Run:
         span_id=record.span_id,
         run_id=record.run_id,
         pipeline=record.pipeline,
+        backfill=record.backfill,
         result=RUNNING if now - record.seen <= _ALIVE_NS else SILENT,
         started=record.started,
         ended=now if now - record.seen <= _ALIVE_NS else record.seen,
@@ -213,7 +214,8 @@ def _result(run: Run, record: RunRecord, signs: Signs) -> Text:
     mark = signs.own[0] if run.result == RUNNING else sign(run.result, signs)
     style = "dim" if record.superseded else _STYLES.get(run.result, "yellow")
     attempt = f" #{run.attempt}" if run.attempt > 1 or record.superseded else ""
-    return Text.assemble((f"{mark} {clean(run.result, signs)}", style), (attempt, "dim"))
+    backfill = " backfill" if run.backfill else ""
+    return Text.assemble((f"{mark} {clean(run.result, signs)}", style), (attempt + backfill, "dim"))
 
 
 def _local(nanoseconds: int, zone: tzinfo | None) -> str:

@@ -86,6 +86,7 @@ def _header(page: _Page) -> list[Text]:
     # A UUID version 7 begins with the time to the millisecond, which takes 13 characters: fewer would be ambiguous.
     ids = [f"run {page.said(run.run_id[:13])}", f"trace {page.said(run.trace_id, 36)}"]
     ids += [f"attempt {run.attempt}"] if run.attempt != 1 else []
+    ids += ["backfill"] if run.backfill else []
     facts = [fact for fact in (*ids, _when(page)) if fact]
     return [Text.assemble(left, gap, (took, "bold")), *_joined(page, facts)]
 

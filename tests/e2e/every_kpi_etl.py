@@ -44,6 +44,8 @@ run(50)  # 40 written: too few
 run(100, RuntimeError("closed"), run_id=f"{NAME}-retried", attempt=1)
 run(100, run_id=f"{NAME}-retried", attempt=2)
 run(100, RuntimeError("closed"))
+with op.pipeline(NAME, backfill=True):
+    pass
 with op.pipeline(NAME, **DECLARED):
     print("open", flush=True)
     sys.stdin.read()

@@ -39,6 +39,7 @@ TRUTH: Series = {
     ("pipeline_runs_total", (("dag_id", PIPELINE), ("status", "failure"))): 1,
     ("pipeline_run_ended_total", (("pipeline_name", PIPELINE), ("pipeline_run_result", "lost"))): 0,
     ("pipeline_run_superseded_total", (("pipeline_name", PIPELINE), ("pipeline_run_result", "failure"))): 1,
+    ("pipeline_run_backfilled_total", (("pipeline_name", PIPELINE), ("pipeline_run_result", "success"))): 1,
     ("pipeline_duration_seconds_count", (("dag_id", PIPELINE),)): 5,
     ("etl_pipeline_runtime_seconds_count", (("pipeline_type", PIPELINE),)): 5,
     ("etl_active_pipelines", (("pipeline_type", PIPELINE),)): 0,

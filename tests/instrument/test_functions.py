@@ -11,6 +11,7 @@ import pytest
 
 import otel_pipeline as op
 from otel_pipeline.instrument import registry
+from otel_pipeline.instrument.context import carrier, from_carrier
 from tests.instrument.seen import Seen, span_id
 
 
@@ -232,6 +233,18 @@ def test_nested_pipelines(seen: Seen) -> None:
         assert op.current_stage().name == "detached"
     assert seen.run("inner")["pipeline.run.parent.id"] == outer.id
     assert seen.parent("run inner") == "stage s"
+
+
+def test_a_backfill_says_so_on_its_run_and_stages_and_on_what_is_within(seen: Seen) -> None:
+    """A stage arrives before its run, so it says it itself; what is no backfill says nothing."""
+    with op.pipeline("old", backfill=True) as run, op.pipeline("within") as within, op.stage("load"):
+        assert from_carrier(carrier())[1:] == (within.id, "within", True)
+    with op.pipeline("new"), op.stage("extract"):
+        assert not from_carrier(carrier()).backfill
+    assert run.backfill
+    for attributes in (seen.run("old"), seen.run("within"), seen.stage("load")):
+        assert attributes["pipeline.run.backfill"] is True
+    assert not {"pipeline.run.backfill"} & {*seen.run("new"), *seen.stage("extract")}
 
 
 def test_run_ids_and_attempts(seen: Seen) -> None:

@@ -103,7 +103,7 @@ def test_hostile_names(seen: Seen, name: str) -> None:
         stage.check(name, dataset=name, kind=name, passed=1)
         stage.fail(name, record={name: 1})
         variables = carrier()
-        _, run_id, run_name = from_carrier(variables)
+        _, run_id, run_name, _ = from_carrier(variables)
         assert run_id == op.current_run().id
         assert run_name == op.current_run().name
         assert all(value.isascii() and value.isprintable() for value in variables.values())

@@ -69,9 +69,11 @@ def _runs(draw: st.DrawFn) -> list[Value]:
             took=draw(st.floats(0, 10_000)),
         )  # fmt: skip
         made = replace(made, pipeline=draw(st.sampled_from(("orders", "news"))), cpu_time=draw(st.floats(0, 9)),
-                       error_type=draw(st.sampled_from((None, "ValueError"))))  # fmt: skip
+                       error_type=draw(st.sampled_from((None, "ValueError"))),
+                       backfill=draw(st.booleans()))  # fmt: skip
         if draw(st.booleans()):
-            found.append(seen(run_id, span=number + 1, ago=draw(st.integers(0, 100))))
+            alive = seen(run_id, span=number + 1, ago=draw(st.integers(0, 100)))
+            found.append(replace(alive, backfill=made.backfill))
         if draw(st.booleans()):
             found.append(replace(made, result="lost", ended=made.started, error_type=None, cpu_time=None))
         found.append(made)
@@ -86,7 +88,8 @@ def _stages(draw: st.DrawFn) -> list[Value]:
             took=draw(st.floats(0, 5000)), result=draw(st.sampled_from(STAGE_RESULTS)),
             self_time=draw(st.floats(0, 5000)), records=draw(_records),
             datasets=tuple(draw(st.lists(_datasets, max_size=2))), checks=tuple(draw(st.lists(_checks, max_size=2))),
-            error_type=draw(st.sampled_from((None, "KeyError"))), error_stage=draw(st.sampled_from((None, "load"))),
+            error_type=draw(st.sampled_from((None, "KeyError"))), backfill=draw(st.booleans()),
+            error_stage=draw(st.sampled_from((None, "load"))),
         )
         for n in range(draw(st.integers(0, 5)))
     ]  # fmt: skip

@@ -45,7 +45,7 @@ def begun(run: Run) -> RunSeen:
     """The sign of life with which it started."""
     return RunSeen(
         run.trace_id, run.span_id, run.run_id, run.pipeline, run.started, starts=True, interval=15.0,
-        declared=run.declared, attempt=run.attempt,
+        declared=run.declared, attempt=run.attempt, backfill=run.backfill,
     )  # fmt: skip
 
 

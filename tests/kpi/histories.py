@@ -20,6 +20,7 @@ _texts = st.sampled_from((
     None, declared("*/30 * * * *", finish_within="20m"), declared("0 * * * *", duration="1m..10m", every="2h"),
     declared(at_most="2/1h", records=">=10", learn="high"), declared(slo=_slo),
     declared(slo=Slo(availability="90%", retries=True), records="<20"),
+    declared(slo=replace(_slo, backfills=True)),
 ))  # fmt: skip
 
 
@@ -31,7 +32,9 @@ def lives(draw: st.DrawFn) -> list[Value]:
     for _ in range(draw(st.integers(0, 12))):
         runs.declared = draw(_texts)
         started = FIRST + draw(st.integers(0, 600)) * MINUTE // 2
-        run = runs.run(started, draw(st.integers(1, 3000)), draw(st.sampled_from(("success", "failure", "skip"))))
+        run = runs.run(started, draw(st.integers(1, 3000)),
+                       draw(st.sampled_from(("success", "failure", "skip"))),
+                       backfill=draw(st.booleans()))  # fmt: skip
         if draw(st.booleans()):
             values.append(begun(run))
         if draw(st.booleans()):
@@ -40,7 +43,8 @@ def lives(draw: st.DrawFn) -> list[Value]:
         if fate in ("lost", "retried"):
             values.append(replace(run, result="lost", ended=run.started + SECOND))
         if fate == "retried":
-            values.append(replace(runs.run(run.ended + MINUTE), run_id=run.run_id, attempt=2))
+            values.append(replace(runs.run(run.ended + MINUTE), run_id=run.run_id, attempt=2,
+                                  backfill=run.backfill))  # fmt: skip
         if fate == "ends":
             values.append(run)
     return values

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_pipeline.kpi import silence
 from otel_pipeline.kpi.engine import Series
 from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.kpi.state import figures
@@ -66,11 +67,12 @@ def test_the_kpis_are_counted_from_the_history_as_by_hand(history: list[Value]) 
         elif isinstance(value, Run):
             ends[value.run_id, value.span_id] = max(ends[value.run_id, value.span_id], value, key=lambda r: r.ended)
     last = {key: max(r.attempt for (k, _), r in ends.items() if k == key) for key, _ in ends}
-    results = Counter(r.result for (key, _), r in ends.items() if r.attempt == last[key])
-    for result in results:
-        assert engine.value("pipeline.run.ended", pipeline_run_result=result) == results[result]
-    superseded = engine.value("pipeline.run.superseded") or 0
-    assert (engine.value("pipeline.run.ended") or 0) + superseded == len(ends)
+    results = Counter((r.backfill, r.result) for (key, _), r in ends.items() if r.attempt == last[key])
+    for (backfill, result), number in results.items():
+        name = "pipeline.run.backfilled" if backfill else "pipeline.run.ended"
+        assert engine.value(name, pipeline_run_result=result) == number
+    counts = [engine.value(f"pipeline.run.{name}") or 0 for name in ("ended", "backfilled", "superseded")]
+    assert sum(counts) == len(ends)
     stages = [value for value in history if isinstance(value, Stage)]
     for status, name in (("in", "in_"), ("out", "out"), ("failed", "failed"), ("dropped", "dropped")):
         known = [count for each in stages if (count := getattr(each.records, name)) is not None]
@@ -88,6 +90,31 @@ def test_the_last_attempt_counts_and_the_others_are_kept_apart() -> None:
         assert engine.value("pipeline.run.superseded") == 2
         assert engine.value("pipeline.run.success_rate", NOW) == 1.0
         assert engine.value("pipeline.run.duration") == 1
+
+
+def test_a_backfill_is_kept_apart() -> None:
+    """It is in no rate, no duration and no last success, and says nothing of how fresh and good the data are."""
+    watermark, check = Dataset("t", "write", 5, watermark="2031-01-01"), Check("c", "t", passed=0, failed=9)
+    old = stage("b", span=3, backfill=True, records=Records(out=5), datasets=(watermark,), checks=(check,))
+    engine = engine_of(run(), old, replace(run("b", "failure", span=2, took=9), backfill=True))
+    assert engine.value("pipeline.run.backfilled", pipeline_run_result="failure") == 1
+    assert engine.value("pipeline.run.ended") == engine.value("pipeline.run.duration") == 1
+    assert engine.value("pipeline.run.success_rate", NOW) == 1.0
+    assert engine.value("pipeline.run.error_rate", NOW) == 0.0
+    assert engine.value("pipeline.run.last_success", NOW) == run().ended / SECOND
+    assert engine.value("pipeline.dataset.freshness", NOW) is None
+    assert engine.value("pipeline.dataset.quality", NOW) is None
+    assert engine.value("pipeline.stage.records") == engine.value("pipeline.dataset.records") == 5
+    assert engine.value("pipeline.checks.failed") == 9
+
+
+def test_an_open_backfill_is_closed_as_one() -> None:
+    """Its sign of life says what it is, so that the guess that it was lost is no lost run."""
+    engine = engine_of(replace(seen(), backfill=True))
+    [record] = engine.ledger.runs(["r1"])["r1"]
+    engine.consume([silence.closed(record)])
+    assert engine.value("pipeline.run.backfilled", pipeline_run_result="lost") == 1
+    assert engine.value("pipeline.run.ended") is None
 
 
 def test_one_run_id_that_is_used_for_every_run_counts_each() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 IDENTITY = Identity("1" * 32, "2" * 16, "own-run")
-OPEN = Report(claimed=True, name="orders", attempt=3, open_stages=("load",))
+OPEN = Report(claimed=True, name="orders", attempt=3, backfill=True, open_stages=("load",))
 
 
 def ended(status: int | None = None, signal: int | None = None, *, oom: bool = False) -> Ended:
@@ -78,6 +78,7 @@ def test_open_stages_of_a_lost_run() -> None:
     """A run that did not tell its end has the name, the attempt and the open stages that were told before."""
     run = conclude(IDENTITY, "job", ended(signal=9), OPEN)
     assert (run.pipeline, run.attempt, run.open_stages, run.signal) == ("orders", 3, ("load",), "SIGKILL")
+    assert run.backfill
 
 
 def emitted(**options: object) -> ReadableSpan:
@@ -105,6 +106,7 @@ def test_the_span() -> None:
         "pipeline.name": "orders",
         "pipeline.run.id": "r",
         "pipeline.run.attempt": 2,
+        "pipeline.run.backfill": True,
         "pipeline.run.result": "failure",
         "pipeline.run.self_time": 0.1,
         "pipeline.run.skip.reason": "none",

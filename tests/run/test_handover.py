@@ -35,6 +35,7 @@ STAGE = Stage(
     error_type="ValueError",
     error_message="line\u2028separator\nand newline \ud800",
     error_stage="load",
+    backfill=True,
     datasets=(Dataset("orders", "write", 3, 12, "2026-01-01"),),
     checks=(Check("not_null", "orders", "schema", 2, 1),),
     record_errors=(RecordError("ValueError", "bad", "dict", ("id", "sum")),),
@@ -49,6 +50,7 @@ RUN = Run(
     ended=3_000,
     self_time=0.1,
     attempt=2,
+    backfill=True,
     error_type="ValueError",
     error_message="bad",
     error_stage="load",
@@ -68,7 +70,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     handover = Handover(tmp_path)
     assert handover.claim()
     handover.service({"service_name": "etl", "version": "1.2", "environment": None})
-    handover.run_started("orders", attempt=2)
+    handover.run_started("orders", attempt=2, backfill=True)
     handover.stage_started(STAGE.span_id, "load")
     handover.stage_started("d" * 16, "archive")
     handover.stage_ended(STAGE)
@@ -79,6 +81,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         claimed=True,
         name="orders",
         attempt=2,
+        backfill=True,
         run=RUN,
         exception=("ValueError", "bad", "Traceback …"),
         attributes=(("day", "2026-01-01"), ("parts", ["a"])),

@@ -40,7 +40,7 @@ def test_what_is_expected_travels_with_a_run(lab: Lab) -> None:
         @op.pipeline(schedule="0 2 * * * Europe/Berlin", expect=op.Expect(duration="<30m"), slo=op.Slo(errors="<1%"))
         def orders(): ...
         orders()
-        with op.pipeline("plain"): pass
+        with op.pipeline("plain", backfill=True): pass
         """
     )
     text = receiver.one("run orders").attributes["pipeline.declaration"]
@@ -49,6 +49,8 @@ def test_what_is_expected_travels_with_a_run(lab: Lab) -> None:
     assert started.attributes["pipeline.declaration"] == text
     assert started.attributes["pipeline.run.heartbeat.interval"] == 7.0
     assert started.attributes["pipeline.run.attempt"] == 1
+    assert "pipeline.run.backfill" not in started.attributes
+    assert plain.attributes["pipeline.run.backfill"] is True
     assert "pipeline.declaration" not in {*plain.attributes, *receiver.one("run plain").attributes}
 
 

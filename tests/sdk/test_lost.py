@@ -37,7 +37,7 @@ PROGRAM = """
 
     op.setup("orders", version="1.4", script_run=False)
 
-    with op.pipeline("orders_etl") as run:
+    with op.pipeline("orders_etl", backfill=True) as run:
         print(run.id, flush=True)
         with op.stage("extract"):
             pass
@@ -87,6 +87,7 @@ def test_a_killed_run_is_closed_as_lost_with_the_stages_it_was_in(tmp_path: Path
     assert values["pipeline.run.id"].string_value == run_id == told[0].run_id
     assert values["pipeline.run.result"].string_value == "lost"
     assert [v.string_value for v in values["pipeline.run.stages.open"].array_value.values] == ["load", "insert\u00e9"]
+    assert values["pipeline.run.backfill"].bool_value
     assert resource["service.name"] == "orders"
     assert resource["service.version"] == "1.4"
     [(ended, _)] = [each for each in spans(tmp_path) if each[0].name == "stage extract"]

@@ -116,6 +116,7 @@ CREATE TABLE run (
 	ended BIGINT, 
 	seen BIGINT, 
 	final INTEGER NOT NULL, 
+	backfill INTEGER NOT NULL, 
 	self_time DOUBLE, 
 	details TEXT, 
 	PRIMARY KEY (run, span_id)
@@ -123,7 +124,7 @@ CREATE TABLE run (
  WITHOUT ROWID
 
 ;
-INSERT INTO "run" VALUES(1,X'0000000000000001','orders',1,'success',1767261501000000000,1767261503000000000,NULL,1,0.1,NULL);
+INSERT INTO "run" VALUES(1,X'0000000000000001','orders',1,'success',1767261501000000000,1767261503000000000,NULL,1,0,0.1,NULL);
 CREATE TABLE run_key (
 	id INTEGER NOT NULL, 
 	"key" TEXT NOT NULL, 
@@ -283,9 +284,9 @@ CREATE TABLE watermark (
 
 ;
 CREATE INDEX run_key_by_last ON run_key (last);
-CREATE INDEX run_by_end ON run (pipeline, final, result, ended);
 CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
-CREATE INDEX run_by_start ON run (pipeline, started, ended, result);
+CREATE INDEX run_by_end ON run (pipeline, final, result, ended, backfill);
+CREATE INDEX run_by_start ON run (pipeline, started, ended, result, backfill);
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
 CREATE INDEX breach_by_time ON breach (pipeline, about);
 CREATE INDEX breach_by_since ON breach (since);
