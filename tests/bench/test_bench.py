@@ -38,7 +38,7 @@ def _id(row: Row) -> str:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="rows are measured as Linux shows them")
 @pytest.mark.parametrize("row", _SHOWN_ONCE, ids=_id)
 def test_measures_each_row(row: Row, bench: Bench) -> None:
-    if row.case == "serve" and (lacking := missing_binaries()):
+    if row.case in ("serve", "short") and (lacking := missing_binaries()):
         pytest.skip(f"{', '.join(lacking)} not installed (run `make backends`)")
     samples = row.measure(bench, row)
     ours = samples.by_side[row.sides[0]]
