@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from otel_pipeline.errors import SettingError
-from otel_pipeline.settings import PREFIX, SETTINGS
+from otel_pipeline.settings import PACKS, PREFIX, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +62,7 @@ class Settings:
     store_sync: str = "normal"
     forward: str | None = None
     forward_interval: float = 15.0
+    compatibility: str = "all"
     summary: str = "auto"
     origins: tuple[tuple[str, Origin], ...] = ()
 
@@ -169,6 +170,13 @@ def store_place(settings: Settings) -> Path | str:
     if settings.store is None:
         return user_data_path("otel_pipeline", appauthor=False) / "store.db"
     return settings.store if is_url(settings.store) else Path(settings.store)
+
+
+def packs(settings: Settings) -> tuple[str, ...]:
+    """The packs of other names under which KPIs are served."""
+    if settings.compatibility == "all":
+        return PACKS
+    return tuple(pack for pack in PACKS if pack in settings.compatibility.split(","))
 
 
 def is_url(place: str) -> bool:

@@ -97,10 +97,11 @@ def stats(metric: str, *, window: str = "1h", form: str = "table") -> int:
     """
     now = time.time_ns()
     since = now - round(seconds(window) * 1e9)
+    packs = config.packs(config.load())
     with _reader() as reader:
-        name = names.find(metric, reader.catalogue)
+        name = names.find(metric, reader.catalogue, packs)
         if name is None:
-            known = sorted(each.name for each in names.names_of(reader.catalogue))
+            known = sorted(each.name for each in names.names_of(reader.catalogue, packs))
             near = get_close_matches(metric.replace(".", "_"), known, n=3, cutoff=0.5)
             wanted = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(known)}"
             return _unknown(f"no metric {metric!r}; {wanted}")

@@ -115,6 +115,7 @@ class Processor:
 
     def __init__(self, settings: Settings, limits: Limits, say: Callable[[str], None]) -> None:
         self.store = Store(config.store_place(settings), sync=settings.store_sync)
+        self._packs = config.packs(settings)
         self.counters = Counters()
         self.in_flight = InFlight(limits)
         self._showing = asyncio.Lock()
@@ -168,13 +169,13 @@ class Processor:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def metrics(self) -> str:
-        """Every KPI under all its names, and what the receivers count, as Prometheus's text.
+        """Every KPI under its names, and what the receivers count, as Prometheus's text.
 
         Counters are those that never fall (``kpi.state``): Prometheus would take a fall for a restart.
         """
         now = time.time_ns()
         with self.store.reading() as reader:
-            kpis = as_prometheus(reader.catalogue, reader.rising(now))
+            kpis = as_prometheus(reader.catalogue, reader.rising(now), self._packs)
         return kpis + self.counters.as_prometheus()
 
 
@@ -212,7 +213,8 @@ def _forwarder(settings: Settings, store: Store, say: Callable[[str], None]) -> 
     sender = sender_settings(settings, config.otlp_variables())
     sender = replace(sender, endpoint=settings.forward, endpoints={})
     try:
-        return Forwarder(store, sender, interval_s=settings.forward_interval, say=say)
+        packs = config.packs(settings)
+        return Forwarder(store, sender, interval_s=settings.forward_interval, packs=packs, say=say)
     except (ImportError, ValueError) as error:
         raise SettingError(f"--forward {settings.forward!r}: {error}") from None
 

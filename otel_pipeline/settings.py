@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "OTEL_PIPELINE_"
+PACKS = ("etl", "standards", "service")
+"""The packs of other names under which KPIs are served (docs/kpis.md)."""
 _SHORTEST_INTERVAL = 0.1
 
 
@@ -81,6 +83,17 @@ def _one_of(*words: str) -> Callable[[Any], str]:
         raise ValueError("one of " + ", ".join(words))
 
     return convert
+
+
+def _packs(value: Any) -> str:
+    """Some of ``PACKS``, by commas in their order; all, or none."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    chosen = {str(word).strip().lower() for word in words}
+    if chosen in ({"all"}, {"none"}):
+        return chosen.pop()
+    if chosen and chosen <= {*PACKS}:
+        return ",".join(pack for pack in PACKS if pack in chosen)
+    raise ValueError(f"all, none, or some of {', '.join(PACKS)}")
 
 
 def _switch(value: Any) -> bool:
@@ -195,6 +208,15 @@ SETTINGS: tuple[Setting, ...] = (
         15.0,
         "How often it does. A new series is exported as 0 one interval before its first value.",
         _interval,
+        of_server=True,
+    ),
+    Setting(
+        "compatibility",
+        f"all, none, or some of {', '.join(PACKS)}",
+        "all",
+        "Packs of other names under which `otel-pipeline serve` and `stats` serve [KPIs](kpis.md), besides their own. "
+        "Several by commas; in the file also as a list.",
+        _packs,
         of_server=True,
     ),
     Setting(

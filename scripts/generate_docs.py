@@ -130,7 +130,8 @@ def kpis() -> str:
         "## What feeds them",
         _table(("Event", "Is"), ((_code(event), text) for event, text in catalogue.EVENTS.items())),
         "## Other names",
-        "Each belongs to a pack that can be left out. Series that become the same by an alias's labels are added up.",
+        "Each belongs to a pack that can be left out by the setting [`compatibility`](configuration.md). "
+        "Series that become the same by an alias's labels are added up.",
         _table(
             ("Name", "Is", "Labels", "Values", "Times", "Pack"),
             (_alias(kpi, alias) for kpi in rows for alias in kpi.aliases),

@@ -44,12 +44,18 @@ class Served:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """For a process whose store and queues are in ``folder``."""
+    """For a process whose store and queues, and config file where it has one, are in ``folder``."""
+    file = folder / "otel-pipeline.yaml"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return kept | {
-        "OTEL_PIPELINE_QUEUE_DIR": str(folder / "queue"),
-        "OTEL_PIPELINE_STORE": str(folder / "store.db"),
-    }
+    named = {"OTEL_PIPELINE_CONFIG_FILE": str(file)} if file.exists() else {}
+    return (
+        kept
+        | named
+        | {
+            "OTEL_PIPELINE_QUEUE_DIR": str(folder / "queue"),
+            "OTEL_PIPELINE_STORE": str(folder / "store.db"),
+        }
+    )
 
 
 def cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

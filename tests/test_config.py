@@ -31,6 +31,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "store_sync": ("full", "normal", "full"),
     "forward": ("http://a", "http://b", "http://c"),
     "forward_interval": (1.0, 2.0, 3.0),
+    "compatibility": ("etl", "standards,service", "none"),
     "handle_signals": (True, False, True),
     "summary": ("always", "never", "auto"),
 }
@@ -127,6 +128,8 @@ def test_an_empty_variable_is_not_set() -> None:
         ("protocol", "http/json", "one of http/protobuf, grpc"),
         ("script_run", "yes please", "one of auto, true, false"),
         ("summary", True, "one of auto, always, never"),
+        ("compatibility", "etl,crawl", "all, none, or some of etl, standards, service"),
+        ("compatibility", "all,etl", "all, none, or some of etl, standards, service"),
         ("service_name", " ", "a non-empty string"),
         ("service_name", 3, "a non-empty string"),
     ],

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
@@ -24,6 +25,7 @@ from otel_pipeline.errors import SettingError
 from otel_pipeline.receive.counters import ROWS
 from otel_pipeline.serve import Address
 from tests.kpi.test_otlp import RUN, STAGE, request
+from tests.sdk.receiver import Receiver
 from tests.served import TIMEOUT, cli, serving
 
 if TYPE_CHECKING:
@@ -66,6 +68,26 @@ def test_what_a_real_exporter_sends_is_seen_by_the_commands_and_by_prometheus(tm
         metrics = served.metrics()
         assert metrics['pipeline_run_ended_total{pipeline_name="orders",pipeline_run_result="success"}'] == 1
         assert metrics['otel_pipeline_receive_values_total{outcome="stages"}'] == 1
+
+
+def test_packs_of_other_names_can_be_switched_off(tmp_path: Path) -> None:
+    """For Prometheus, over both ways, and for the commands; the KPIs' own names stay."""
+    collector = Receiver()
+    (tmp_path / "otel-pipeline.yaml").write_text(f"compatibility: [etl]\nforward: {collector.url}\n")
+    with serving(tmp_path) as served:
+        send_run(exporter_to(served, "http"), "r1")
+        scraped = {series.partition("{")[0] for series in served.metrics()}
+        assert served.stop() == 0
+    collector.close()
+    requests = [
+        ExportMetricsServiceRequest.FromString(body) for signal, body in collector.bodies if signal == "metrics"
+    ]
+    forwarded = {metric.name for each in requests for metric in each.resource_metrics[0].scope_metrics[0].metrics}
+    assert {"pipeline_run_ended_total", "etl_active_pipelines"} <= scraped
+    assert {"pipeline.run.ended", "etl_active_pipelines"} <= forwarded
+    assert "pipeline_runs_total" not in scraped | forwarded
+    assert cli(tmp_path, "stats", "etl_active_pipelines").returncode == 0
+    assert "no metric 'pipeline_runs_total'" in cli(tmp_path, "stats", "pipeline_runs_total").stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

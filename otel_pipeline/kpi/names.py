@@ -82,9 +82,9 @@ def names_of(catalogue: Iterable[Kpi], packs: Iterable[str] | None = None) -> li
     ]
 
 
-def find(text: str, catalogue: Iterable[Kpi]) -> Name | None:
+def find(text: str, catalogue: Iterable[Kpi], packs: Iterable[str] | None = None) -> Name | None:
     """The name that ``text`` is: in Prometheus's spelling or, for a canonical one, OpenTelemetry's."""
-    for name in names_of(catalogue):
+    for name in names_of(catalogue, packs):
         if text == name.name or (name.alias is None and text == name.kpi.name):
             return name
     return None

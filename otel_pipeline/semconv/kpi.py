@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from otel_pipeline.semconv.tables import Metric
 
+Pack = Literal["etl", "standards", "service"]
+"""Aliases that are switched on and off together (setting ``compatibility``)."""
+
 FactEvent = Literal[
     "run", "superseded", "backfill", "stage", "records", "dataset", "check", "error", "breach",
     "pipeline", "freshness", "expectation", "objective", "burn", "stream",
@@ -52,7 +55,7 @@ class Alias:
 
     name: str
     labels: tuple[tuple[str, str], ...]
-    pack: Literal["etl", "standards", "service"]
+    pack: Pack
     values: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     scale: float = 1.0
     summary: bool = False
