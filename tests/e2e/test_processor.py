@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections import Counter
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -16,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+
+from otel_pipeline.kpi.names import prometheus_name
+from tests.kpi.test_streams import request as metrics_request
 
 from .clients import Prometheus, eventually
 from .servers import LOOP, PROCESSOR, Server, free_addresses
@@ -281,6 +286,31 @@ def test_two_processors_on_postgresql_one_killed_one_stopped_half_way(  # noqa: 
         assert [value for _, value in series] == sorted(value for _, value in series)
     refused = 'increase(otelcol_exporter_send_failed_metric_points_total{exporter="otlp_http/prometheus"}[1h]) > 0'
     assert prometheus.query(refused) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("revenue.processed", ""), ("orders", "{order}"), ("wait.time", "s"), ("9 lives--left", "By/s"), ("a_total", "1")],
+)
+def test_a_metric_of_two_processes_is_one_series_by_the_name_that_we_say(
+    loop: Loop, prometheus: Prometheus, pipeline: str, name: str, unit: str
+) -> None:
+    """A counter of ours that no span tells of: added up, without a process, from zero."""
+    now, shop = time.time_ns(), pipeline
+    for instance, value in (("1", 5), ("2", 7), ("1", 5), ("1", 3)):
+        body = metrics_request(
+            name=name, unit=unit, instance=instance, value=value, time=now, start=now - 10**9, labels={"shop": shop}
+        )
+        sent = urllib.request.Request(
+            f"{loop.gateway.url('http')}/v1/metrics", body, {"Content-Type": "application/x-protobuf"}
+        )
+        urllib.request.urlopen(sent, timeout=60).close()
+    stored = f'{prometheus_name(name, unit, "counter")}{{shop="{shop}"}}'
+    assert eventually(lambda: prometheus.value(stored), lambda value: value == 12, WITHIN) == 12
+    [series] = prometheus.samples(f"{stored}[5m]")
+    assert series[0][1] == 0
+    [sample] = prometheus.query(stored)
+    assert set(sample.labels) == {"__name__", "job", "service_name", "shop"}
 
 
 class Relays:

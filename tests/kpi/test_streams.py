@@ -134,7 +134,7 @@ def request(**fields: Any) -> bytes:
     resource.resource.attributes.add(key="service.instance.id").value.string_value = told.get("instance", "i1")
     scope = resource.scope_metrics.add()
     scope.scope.name = told["scope"]
-    metric = scope.metrics.add(name=told["name"])
+    metric = scope.metrics.add(name=told["name"], unit=told.get("unit", ""))
     metric.sum.is_monotonic, metric.sum.aggregation_temporality = True, told["temporality"]
     made = metric.sum.data_points.add(time_unix_nano=told["time"], start_time_unix_nano=told["start"])
     if isinstance(told["value"], int):
