@@ -27,7 +27,8 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
 EMBEDDED = "embedded"  # the folder in the queue's for what is kept on this machine
 DEFAULT_FILE = "otel-pipeline.yaml"
-PIPELINES = "pipelines"
+PIPELINES, KPIS = "pipelines", "kpis"
+"""Parts of the config file that are no settings of a process."""
 
 Origin = Literal["argument", "environment", "config file", "default"]
 
@@ -196,9 +197,18 @@ def environment() -> Mapping[str, str]:
 
 def pipelines(environ: Mapping[str, str] | None = None) -> tuple[str, Any] | None:
     """The config file's name and its ``pipelines`` as they stand there; None where it has none. Raises SettingError."""
+    return _part(PIPELINES, environ)
+
+
+def kpis(environ: Mapping[str, str] | None = None) -> tuple[str, Any] | None:
+    """The same of its ``kpis``."""
+    return _part(KPIS, environ)
+
+
+def _part(name: str, environ: Mapping[str, str] | None) -> tuple[str, Any] | None:
     path = _file(os.environ if environ is None else environ)
     values = _read_yaml(path) if path is not None else {}
-    return (str(path), values[PIPELINES]) if PIPELINES in values else None
+    return (str(path), values[name]) if name in values else None
 
 
 # What is wrong, or None and the setting's name, where it came from, and its value.
@@ -230,8 +240,9 @@ def _from_file(environ: Mapping[str, str], arguments: Mapping[str, Any]) -> Iter
     except SettingError as error:
         yield str(error), "", "config file", None
         return
-    values.pop(PIPELINES, None)  # no setting of a process, but what is expected of pipelines
     for name, value in values.items():
+        if name in (PIPELINES, KPIS):
+            continue
         if value is not None or name not in _BY_NAME:
             yield _reading(str(name), value, "config file", f"{path}: {name}: ")
 

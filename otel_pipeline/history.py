@@ -21,8 +21,8 @@ from otel_pipeline.embedded import drain, embedded_folder
 from otel_pipeline.errors import ExpectationError, UsageError
 from otel_pipeline.kpi import names, statistics
 from otel_pipeline.kpi.times import iso
+from otel_pipeline.opening import opened
 from otel_pipeline.store.errors import StoreError
-from otel_pipeline.store.store import Store
 from otel_pipeline.terminal import runs as shown
 from otel_pipeline.ticking import declared_in_file, tick
 
@@ -204,7 +204,7 @@ def _shown_object(
 def _reader() -> Iterator[Reader]:
     """A reader of what there is now. What could not be brought in is said, and the rest is read nevertheless."""
     settings = config.load()
-    store = Store(config.store_place(settings), sync=settings.store_sync)
+    store = opened(settings)
     try:
         drained = drain(embedded_folder(settings), store)
         if drained.busy:

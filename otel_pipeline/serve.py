@@ -34,11 +34,11 @@ from otel_pipeline.forward.forwarder import Forwarder
 from otel_pipeline.ingest import Ingest
 from otel_pipeline.jobs import Job, Jobs
 from otel_pipeline.kpi.exposition import as_prometheus
+from otel_pipeline.opening import opened
 from otel_pipeline.receive import over_grpc, over_http
 from otel_pipeline.receive.bounds import InFlight, Limits
 from otel_pipeline.receive.counters import Counters
 from otel_pipeline.sdk.export import sender_settings
-from otel_pipeline.store.store import Store
 from otel_pipeline.terminal.unexpected import sentence
 from otel_pipeline.ticking import declared_in_file, tick
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from otel_pipeline.config import Settings
+    from otel_pipeline.store.store import Store
 
 GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 """Where it listens by default: OTLP's ports, of this machine only."""
@@ -111,10 +112,13 @@ def serve(
 
 
 class Processor:
-    """All that serves, but for the addresses. Raises StoreError, and ExpectationError for what the file declares."""
+    """All that serves, but for the addresses.
+
+    Raises StoreError, and SettingError or ExpectationError for what the file declares.
+    """
 
     def __init__(self, settings: Settings, limits: Limits, say: Callable[[str], None]) -> None:
-        self.store = Store(config.store_place(settings), sync=settings.store_sync)
+        self.store = opened(settings)
         self._packs = config.packs(settings)
         self.counters = Counters()
         self.in_flight = InFlight(limits)

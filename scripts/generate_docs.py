@@ -25,6 +25,7 @@ from otel_pipeline.semconv import catalogue
 from otel_pipeline.semconv.attributes import ATTRIBUTES
 from otel_pipeline.semconv.catalogue import METRICS
 from otel_pipeline.semconv.events import EVENTS
+from otel_pipeline.semconv.kpi import TOLD, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -128,7 +129,7 @@ def kpis() -> str:
         "## The rows",
         _table(("KPI", "Instrument", "Unit", "Description", "Labels", "In Prometheus", "Fed by"), map(_kpi, rows)),
         "## What feeds them",
-        _table(("Event", "Is"), ((_code(event), text) for event, text in catalogue.EVENTS.items())),
+        _table(("Event", "Is", "Labels", "Values"), (_fed(event, text) for event, text in catalogue.EVENTS.items())),
         "## Other names",
         "Each belongs to a pack that can be left out by the setting [`compatibility`](configuration.md). "
         "Series that become the same by an alias's labels are added up.",
@@ -137,7 +138,14 @@ def kpis() -> str:
             (_alias(kpi, alias) for kpi in rows for alias in kpi.aliases),
         ),
         "## Rows of your own",
-        "A row is data. This one counts the bytes that were read from datasets, by dataset alone:",
+        "A row is data. This one, in `otel-pipeline.yaml`, counts the bytes that were read from datasets, by dataset "
+        "alone; `otel-pipeline serve`, `runs`, `show` and `stats` then count and show it like the others:",
+        f"```yaml\n{_OWN_ROW_IN_FILE}```",
+        "It needs a `name` and an `event` of the table above, whose labels and values there are to choose from. By "
+        "default `value` is `one` (the events are counted), `labels` is `[pipeline.name]`, `instrument` is `counter`; "
+        "a `histogram` also needs `buckets`. Names that exist are refused. A row counts from when it is there; one whose "
+        "labels, value, conditions or buckets change begins anew. Let all processors of a store have the same rows. "
+        "The same in code:",
         f"<!-- test: run -->\n```python\n{_OWN_ROW}```",
     )
 
@@ -155,15 +163,31 @@ from otel_pipeline.semconv.tables import Metric
 
 read = Kpi(
     Metric("shop.read", "counter", "By", "Bytes read.", ("pipeline.dataset.name",), "shop_read_bytes_total"),
-    event="dataset", value="bytes", where=("operation", "read"),
+    event="dataset", value="bytes", where=(("operation", "read"),),
 )
 engine = MemoryEngine([*CATALOGUE, read])
 """
 
 
+_OWN_ROW_IN_FILE = """kpis:
+  - name: shop.read
+    description: Bytes read.
+    event: dataset
+    value: bytes
+    where: {operation: read}
+    labels: [pipeline.dataset.name]
+    unit: By
+"""
+
+
+def _fed(event: catalogue.FactEvent, text: str) -> tuple[str, ...]:
+    told = TOLD.get(event, Told((), ()))
+    return _code(event), text, _codes(told.labels), _codes(told.values)
+
+
 def _kpi(kpi: catalogue.Kpi) -> tuple[str, ...]:
     metric = kpi.metric
-    where = f", where {kpi.where[0]} is `{kpi.where[1]}`" if kpi.where else ""
+    where = "".join(f", where {field} is `{value}`" for field, value in kpi.where)
     fed = f"{_code(kpi.event)}: {kpi.value.replace('_', ' ')}{where}"
     labels, prometheus = _codes(metric.attributes), _code(metric.prometheus)
     return _code(metric.name), metric.instrument, _code(metric.unit), metric.description, labels, prometheus, fed

@@ -66,9 +66,9 @@ def requests(
 def _points(moment: Moment, catalogue: Sequence[Kpi], packs: Iterable[str] | None) -> Iterator[tuple[Name, Point]]:
     by_kpi: dict[str, list[Figure]] = {}
     for figure in moment.figures:
-        by_kpi.setdefault(figure.kpi.name, []).append(figure)
+        by_kpi.setdefault(figure.kpi.key, []).append(figure)
     for name in names_of(served(catalogue, moment.figures), packs):
-        figures = by_kpi.get(name.kpi.name, [])
+        figures = by_kpi.get(name.kpi.key, [])
         begun = _begun(name, figures, moment)
         for labels, numbers in series_of_name(name, figures).items():
             start = begun.get(labels)

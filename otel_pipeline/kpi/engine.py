@@ -41,7 +41,7 @@ StageId: TypeAlias = "tuple[str, str]"
 
 
 class Series(NamedTuple):
-    """A series: the KPI's canonical name, and its labels' values in the order of the metric's attributes."""
+    """A series: the KPI's key (its canonical name), and its labels' values in the order of the metric's attributes."""
 
     kpi: str
     labels: tuple[str, ...]
@@ -212,7 +212,7 @@ class Feed:
 
     def __init__(self, kpi: Kpi) -> None:
         self._value = kpi.value
-        self._name = kpi.name
+        self._key = kpi.key
         self._where = kpi.where
         self._known = kpi.known
         self._fields = kpi.fields
@@ -226,7 +226,7 @@ class Feed:
 
         None when it says nothing to this KPI.
         """
-        if self._where is not None and fact.get(self._where[0]) != self._where[1]:
+        if self._where and any(fact.get(field) != value for field, value in self._where):
             return None
         value = fact.get(self._value)
         if not isinstance(value, (int, float)):
@@ -244,7 +244,7 @@ class Feed:
         if (found := self._made.get(values)) is None:
             if len(self._made) > _MOST_MADE:
                 self._made.clear()
-            found = self._made[values] = Series(self._name, tuple(str(value or "") for value in values))
+            found = self._made[values] = Series(self._key, tuple(str(value or "") for value in values))
         return found
 
     def beside(self, fact: Fact) -> Iterable[Series]:

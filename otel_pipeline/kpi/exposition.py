@@ -21,7 +21,7 @@ def series_of_name(name: Name, figures: Iterable[Figure]) -> dict[Labels, list[f
     """The series of one name, by labels. Those that its labels do not tell apart are added up."""
     found: dict[Labels, list[float]] = {}
     for figure in figures:
-        labels = name.labels(figure.labels) if figure.kpi.name == name.kpi.name else None
+        labels = name.labels(figure.labels) if figure.kpi.key == name.kpi.key else None
         if labels is None:
             continue
         first, *rest = figure.numbers
@@ -35,10 +35,10 @@ def as_prometheus(catalogue: Sequence[Kpi], figures: Sequence[Figure], packs: It
     """The text format; aliases of ``packs`` alone, where given."""
     by_kpi: dict[str, list[Figure]] = {}
     for figure in figures:
-        by_kpi.setdefault(figure.kpi.name, []).append(figure)
+        by_kpi.setdefault(figure.kpi.key, []).append(figure)
     lines = [
         line for name in names_of(served(catalogue, figures), packs)
-        for line in _lines(name, series_of_name(name, by_kpi.get(name.kpi.name, ())))
+        for line in _lines(name, series_of_name(name, by_kpi.get(name.kpi.key, ())))
     ]  # fmt: skip
     return "".join(f"{line}\n" for line in lines)
 

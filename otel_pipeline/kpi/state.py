@@ -92,9 +92,9 @@ class Figure(NamedTuple):
     def series(self) -> Series:
         """What it is known by; of a stream's, whose labels differ from series to series, keys and values."""
         if self.kpi.event != "stream":
-            return Series(self.kpi.name, self.labels)
+            return Series(self.kpi.key, self.labels)
         pairs = zip(self.kpi.metric.attributes, self.labels, strict=True)
-        return Series(self.kpi.name, tuple(text for pair in pairs if pair[1] for text in pair))
+        return Series(self.kpi.key, tuple(text for pair in pairs if pair[1] for text in pair))
 
     @property
     def begins(self) -> bool:
@@ -104,18 +104,18 @@ class Figure(NamedTuple):
 
 def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
     """Every series of ``catalogue`` at ``now`` (nanoseconds since the epoch), in the catalogue's order."""
-    by_name: dict[str, list[Figure]] = {kpi.name: [] for kpi in catalogue}
-    rows = {kpi.name: kpi for kpi in catalogue}
+    by_key: dict[str, list[Figure]] = {kpi.key: [] for kpi in catalogue}
+    rows = {kpi.key: kpi for kpi in catalogue}
     for series in sorted(state.sums):
         if (kpi := rows.get(series.kpi)) is not None and not kpi.derived:
             first, *rest = state.sums[series]
-            by_name[kpi.name].append(Figure(kpi, series.labels, (_in_units(first, kpi), *rest)))
+            by_key[kpi.key].append(Figure(kpi, series.labels, (_in_units(first, kpi), *rest)))
     for event, fact in _facts(state, now):
         for kpi in catalogue:
             value = fact.get(kpi.value) if kpi.event == event else None
             if isinstance(value, (int, float)):
-                by_name[kpi.name].append(Figure(kpi, Feed(kpi).series(fact).labels, (_in_units(value, kpi),)))
-    return [figure for found in by_name.values() for figure in found]
+                by_key[kpi.key].append(Figure(kpi, Feed(kpi).series(fact).labels, (_in_units(value, kpi),)))
+    return [figure for found in by_key.values() for figure in found]
 
 
 def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:

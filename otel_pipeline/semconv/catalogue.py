@@ -218,7 +218,7 @@ CATALOGUE: tuple[Kpi, ...] = (
         ),
         "check",
         "failed",
-        where=("kind", "schema"),
+        where=(("kind", "schema"),),
         aliases=(Alias("schema_validation_failures_total", (("table", a.DATASET_NAME),), "standards"),),
     ),
     Kpi(

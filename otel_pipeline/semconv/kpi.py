@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from otel_pipeline.semconv import attributes as a
 
@@ -63,15 +63,24 @@ class Alias:
 
 @dataclass(frozen=True)
 class Kpi:
-    """One row. ``where``: only facts whose field has that value; ``known``: results to begin at zero."""
+    """One row. ``where``: only facts whose fields have those values; ``known``: results to begin at zero.
+
+    ``variant`` tells definitions of one name apart that are no part of the package, and may change (``kpi/own.py``).
+    """
 
     metric: Metric
     event: FactEvent
     value: str
     divisor: int = 1
-    where: tuple[str, str] | None = None
+    where: tuple[tuple[str, str], ...] = ()
     known: tuple[str, tuple[str, ...]] | None = None
     aliases: tuple[Alias, ...] = ()
+    variant: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its series are kept under."""
+        return f"{self.name} {self.variant}" if self.variant else self.name
 
     @property
     def name(self) -> str:
@@ -99,6 +108,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         a.DATASET_NAME: "dataset",
         a.DATASET_OPERATION: "operation",
         a.CHECK_NAME: "check",
+        a.CHECK_KIND: "kind",
         a.ERROR_TYPE: "error_type",
         a.EXPECTATION: "what",
         a.SLO_NAME: "objective",
@@ -106,3 +116,30 @@ FIELDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """From which field of a fact a label comes."""
+
+
+class Told(NamedTuple):
+    """What an event tells: the attributes that may be labels, and the fields that may be values."""
+
+    labels: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+_RUN = Told((a.PIPELINE_NAME, a.RUN_RESULT), ("one", "duration", "cpu_time"))
+_STAGE = (a.PIPELINE_NAME, a.STAGE_NAME, a.STAGE_RESULT)
+TOLD: Mapping[FactEvent, Told] = MappingProxyType(
+    {
+        "run": _RUN,
+        "superseded": _RUN,
+        "backfill": _RUN,
+        "stage": Told(_STAGE, ("one", "duration", "self_time", "wait_time", "bytes")),
+        "records": Told((*_STAGE, a.RECORD_STATUS), ("one", "count")),
+        "dataset": Told((*_STAGE, a.DATASET_NAME, a.DATASET_OPERATION), ("one", "records", "bytes")),
+        "check": Told((*_STAGE, a.DATASET_NAME, a.CHECK_NAME, a.CHECK_KIND), ("one", "passed", "failed")),
+        "error": Told((a.PIPELINE_NAME, a.STAGE_NAME, a.ERROR_TYPE), ("one",)),
+        "breach": Told((a.PIPELINE_NAME, a.EXPECTATION), ("one",)),
+    }
+)
+"""Of the events that are not computed. ``one`` counts the events themselves."""
+SECONDS = ("duration", "self_time", "wait_time", "cpu_time")
+"""Values that are whole nanoseconds, and seconds when they are served."""
