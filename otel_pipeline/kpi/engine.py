@@ -26,7 +26,7 @@ from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.times import instant
 from otel_pipeline.kpi.values import RunRecord, RunSeen, run_key
 from otel_pipeline.model import Run, Stage
-from otel_pipeline.semconv.catalogue import CATALOGUE, FIELDS
+from otel_pipeline.semconv.catalogue import CATALOGUE, EVENTS, FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -95,9 +95,7 @@ class Engine:
 
     def __init__(self, catalogue: Sequence[Kpi] = CATALOGUE) -> None:
         self.catalogue = tuple(catalogue)
-        self._feeds: dict[FactEvent, list[Feed]] = {}
-        for kpi in catalogue:
-            self._feeds.setdefault(kpi.event, []).append(Feed(kpi))
+        self._feeds = {event: Feeds(kpi for kpi in catalogue if kpi.event == event) for event in EVENTS}
 
     def consume(self, values: Iterable[Counted], ledger: Ledger, *, horizon: int = 0) -> Updates:
         """Note ``values`` in ``ledger``; what is new in them as updates.
@@ -177,26 +175,27 @@ class Engine:
 
     def _add(self, facts: Iterable[tuple[FactEvent, Fact]], sums: dict[Series, list[int]], sign: int = 1) -> None:
         for event, fact in facts:
-            for feed in self._feeds.get(event, ()):
-                if (place := feed.place(fact)) is None:
+            for feed, series in self._feeds[event].of(fact):
+                if not isinstance(value := fact.get(feed.value), (int, float)):
                     continue
-                for series in feed.beside(fact):
-                    sums.setdefault(series, [0] * feed.width)
-                series = feed.series(fact)
                 if (total := sums.get(series)) is None:
-                    total = sums[series] = [0] * feed.width
-                total[0] += sign * feed.amount(fact)
-                if place:
+                    for other in feed.beside(fact):
+                        sums.setdefault(other, [0] * feed.width)
+                    total = sums.setdefault(series, [0] * feed.width)
+                total[0] += sign * int(value)
+                if feed.bounds is not None:
                     total[1] += sign
-                    total[place] += sign
+                    total[feed.bucket(value)] += sign
 
 
 def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
     """What a fact adds to its series of ``kpi``; None when it says nothing to it."""
     feed = Feed(kpi)
-    if (place := feed.place(fact)) is None:
+    value = fact.get(feed.value)
+    if not feed.takes(fact) or not isinstance(value, (int, float)):
         return None
-    return [feed.amount(fact), *(int(index in (1, place)) for index in range(1, feed.width))]
+    place = 0 if feed.bounds is None else feed.bucket(value)
+    return [int(value), *(int(index in (1, place)) for index in range(1, feed.width))]
 
 
 def series_of(kpi: Kpi, fact: Fact) -> Series:
@@ -204,55 +203,60 @@ def series_of(kpi: Kpi, fact: Fact) -> Series:
     return Feed(kpi).series(fact)
 
 
-_MOST_MADE = 10_000
-
-
 class Feed:
-    """How facts feed one row of the catalogue; made once, since it is asked for every fact."""
+    """How facts feed one row of the catalogue: with what, their field ``value``, and which series of it.
+
+    ``width``: how many numbers a series has. ``bounds``: a histogram's.
+    """
 
     def __init__(self, kpi: Kpi) -> None:
-        self._value = kpi.value
-        self._key = kpi.key
-        self._where = kpi.where
-        self._known = kpi.known
-        self._fields = kpi.fields
-        self._made: dict[tuple[str | float | None, ...], Series] = {}
-        self._divisor = kpi.divisor
-        self._bounds = kpi.metric.buckets if kpi.metric.instrument == "histogram" else None
-        self.width = 1 if self._bounds is None else len(self._bounds) + 3
+        self._kpi = kpi
+        self.value = kpi.value
+        self.bounds = kpi.metric.buckets if kpi.metric.instrument == "histogram" else None
+        self.width = 1 if self.bounds is None else len(self.bounds) + 3
 
-    def place(self, fact: Fact) -> int | None:
-        """Which bucket a fact belongs to, as an index into its series's numbers; 0 where there are no buckets.
+    def takes(self, fact: Fact) -> bool:
+        """Whether it is one of those facts that feed this row."""
+        return all(fact.get(name) == value for name, value in self._kpi.where)
 
-        None when it says nothing to this KPI.
-        """
-        if self._where and any(fact.get(field) != value for field, value in self._where):
-            return None
-        value = fact.get(self._value)
-        if not isinstance(value, (int, float)):
-            return None
+    def bucket(self, value: float) -> int:
+        """Which bucket of a histogram a value belongs to, as an index into its series's numbers."""
         # A value on a bound belongs to the bucket below it, as OpenTelemetry and Prometheus have it.
-        return 0 if self._bounds is None else 2 + bisect_left(self._bounds, value / self._divisor)
-
-    def amount(self, fact: Fact) -> int:
-        """What a fact that has a place adds to the value."""
-        return int(fact[self._value])  # type: ignore[arg-type]  # it is a number
+        return 2 + bisect_left(self.bounds or (), value / self._kpi.divisor)
 
     def series(self, fact: Fact) -> Series:
         """The series that a fact belongs to."""
-        values = tuple(map(fact.get, self._fields))
-        if (found := self._made.get(values)) is None:
-            if len(self._made) > _MOST_MADE:
-                self._made.clear()
-            found = self._made[values] = Series(self._key, tuple(str(value or "") for value in values))
-        return found
+        return Series(self._kpi.key, tuple(str(fact.get(name) or "") for name in self._kpi.fields))
 
     def beside(self, fact: Fact) -> Iterable[Series]:
         """The series that exist from the first fact on: a result that first occurs later is seen to rise from 0."""
-        if self._known is None:
+        if self._kpi.known is None:
             return ()
-        name, results = self._known
+        name, results = self._kpi.known
         return [self.series({**fact, FIELDS[name]: result}) for result in results]
+
+
+_MOST_MADE = 10_000
+
+
+class Feeds:
+    """What one kind of facts feeds; of facts with the same labels it is worked out once."""
+
+    def __init__(self, rows: Iterable[Kpi]) -> None:
+        kpis = list(rows)
+        self._feeds = [Feed(kpi) for kpi in kpis]
+        names = (name for kpi in kpis for name in (*kpi.fields, *(field for field, _ in kpi.where)))
+        self._fields = tuple(dict.fromkeys(names))
+        self._made: dict[tuple[str | float | None, ...], list[tuple[Feed, Series]]] = {}
+
+    def of(self, fact: Fact) -> Sequence[tuple[Feed, Series]]:
+        """What a fact feeds, if it has the value."""
+        labels = tuple(map(fact.get, self._fields))
+        if (found := self._made.get(labels)) is None:
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            found = self._made[labels] = [(feed, feed.series(fact)) for feed in self._feeds if feed.takes(fact)]
+        return found
 
 
 def _merged(before: Mapping[str, RunRecord], values: Iterable[Run | RunSeen], updates: Updates) -> dict[str, RunRecord]:

@@ -77,6 +77,4 @@ def _checked(check: Check) -> Fact:
 
 def nanoseconds(seconds: float | None) -> int | None:
     """Seconds as whole nanoseconds; None for what is no duration."""
-    if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        return None
-    return round(seconds * 1e9)
+    return round(seconds * 1e9) if seconds is not None and 0 <= seconds < math.inf else None

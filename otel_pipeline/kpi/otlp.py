@@ -26,7 +26,7 @@ from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from otel_pipeline.kpi.values import Value
 
@@ -40,6 +40,7 @@ _MOST_COUNT = 2**53  # beyond, JSON's numbers are not exact
 _MOST_TIME = 2**63 - 1
 _MOST_ITEMS = 1000
 _DAY_NS = 86_400 * 10**9
+_NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 
 
 class NotOtlpError(ValueError):
@@ -117,8 +118,8 @@ def _span(span: Any, read: Read, limit: int) -> Value | None:
         *ids,
         *times,
         attributes=_attributes(span.attributes, read),
-        events=[_SpanEvent(e.name, _attributes(e.attributes, read)) for e in span.events[:_MOST_ITEMS]],
-        description=span.status.message[:MOST_TEXT].replace("\0", "\ufffd") or None,
+        events=_events(span.events, read) if span.events else (),
+        description=_description(span.status.message) if span.HasField("status") else None,
     )
     value = stage_of(ended) or run_of(ended)
     if value is None:
@@ -154,18 +155,27 @@ def _event(record: Any, read: Read, limit: int) -> Value | None:
     )
 
 
-@dataclass(frozen=True)
-class _SpanEvent:
+def _description(text: str) -> str:
+    return text[:MOST_TEXT].replace("\0", "\ufffd")
+
+
+class _SpanEvent(NamedTuple):
     name: str
     attributes: Mapping[str, Any]
 
 
+def _events(given: Sequence[Any], read: Read) -> list[_SpanEvent]:
+    return [_SpanEvent(event.name, _attributes(event.attributes, read)) for event in given[:_MOST_ITEMS]]
+
+
 def _ids(item: Any, read: Read) -> tuple[str, str] | None:
     trace_id, span_id = item.trace_id, item.span_id
-    for name, value, size in (("trace_id", trace_id, 16), ("span_id", span_id, 8)):
-        if len(value) != size or not any(value):
-            read.left_out[name] += 1
-            return None
+    if len(trace_id) != 16 or trace_id == _NO_TRACE:
+        read.left_out["trace_id"] += 1
+        return None
+    if len(span_id) != 8 or span_id == _NO_SPAN:
+        read.left_out["span_id"] += 1
+        return None
     return trace_id.hex(), span_id.hex()
 
 
@@ -219,8 +229,10 @@ def _whole(value: Any) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    number = _whole(value)
-    return number if number is not None and number >= 0 else None
+    number: int = value.int_value
+    if not number and value.WhichOneof("value") != "int_value":
+        return None
+    return number if 0 <= number < _MOST_COUNT else None
 
 
 def _double(value: Any) -> float | None:

@@ -6,10 +6,9 @@ A missing attribute is left out; one without which the value would mean nothing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
+from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage, assembled, defaults
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
@@ -29,8 +28,7 @@ class SpanEvent(Protocol):
         """Its attributes."""
 
 
-@dataclass(frozen=True)
-class EndedSpan:
+class EndedSpan(NamedTuple):
     """What is read of a span: ids in hexadecimal, times in nanoseconds since the epoch, the status's description."""
 
     trace_id: str
@@ -42,68 +40,86 @@ class EndedSpan:
     description: str | None = None
 
 
+_STAGE_FIELDS = {
+    a.STAGE_NAME: "name",
+    a.STAGE_RESULT: "result",
+    a.RUN_ID: "run_id",
+    a.PIPELINE_NAME: "pipeline",
+    a.STAGE_KIND: "kind",
+    a.STAGE_EXHAUSTED: "exhausted",
+    a.RECORDS_UNACCOUNTED: "unaccounted",
+    a.ERROR_TYPE: "error_type",
+    a.ERROR_STAGE: "error_stage",
+}
+_RECORDS_FIELDS = {
+    a.RECORDS_IN: "in_",
+    a.RECORDS_OUT: "out",
+    a.RECORDS_FAILED: "failed",
+    a.RECORDS_DROPPED: "dropped",
+    a.RECORDS_DUPLICATE: "duplicate",
+    a.RECORDS_BYTES: "bytes",
+}
+_RUN_FIELDS = {
+    a.PIPELINE_NAME: "pipeline",
+    a.RUN_ID: "run_id",
+    a.RUN_RESULT: "result",
+    a.ERROR_TYPE: "error_type",
+    a.ERROR_STAGE: "error_stage",
+    a.RUN_SKIP_REASON: "skip_reason",
+    a.PROCESS_EXIT_CODE: "exit_code",
+    a.RUN_SIGNAL: "signal",
+    a.RUN_MEMORY_PEAK: "memory_peak",
+    a.DECLARATION: "declared",
+}
+"""The attributes that are a field as they are."""
+_STAGE, _RECORDS, _RUN = defaults(Stage), defaults(Records), defaults(Run)
+_NO_RECORDS = Records()
+
+
 def stage_of(span: EndedSpan) -> Stage | None:
     """The stage that a span ``stage NAME`` tells of."""
     attributes = span.attributes
-    name, result = attributes.get(a.STAGE_NAME), attributes.get(a.STAGE_RESULT)
-    if not isinstance(name, str) or not isinstance(result, str):
+    if not isinstance(attributes.get(a.STAGE_NAME), str) or not isinstance(attributes.get(a.STAGE_RESULT), str):
         return None
-    return Stage(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        name=name,
-        result=result,
-        started=span.started,
-        ended=span.ended,
-        self_time=_number(attributes.get(a.STAGE_SELF_TIME)) or 0.0,
-        wait_time=_number(attributes.get(a.STAGE_WAIT_TIME)) or 0.0,
-        run_id=attributes.get(a.RUN_ID),
-        pipeline=attributes.get(a.PIPELINE_NAME),
-        kind=attributes.get(a.STAGE_KIND),
-        records=_records(attributes),
-        exhausted=attributes.get(a.STAGE_EXHAUSTED),
-        late=bool(attributes.get(a.STAGE_LATE)),
-        upstream=tuple(attributes.get(a.STAGE_UPSTREAM) or ()),
-        unaccounted=attributes.get(a.RECORDS_UNACCOUNTED),
-        error_type=attributes.get(a.ERROR_TYPE),
-        error_message=_message(span),
-        error_stage=attributes.get(a.ERROR_STAGE),
-        backfill=bool(attributes.get(a.RUN_BACKFILL)),
-        datasets=tuple([_dataset(each) for each in _named(span, events.DATASET)]),
-        checks=tuple([_check(each) for each in _named(span, events.CHECK)]),
-        record_errors=tuple([_record_error(each) for each in _named(span, events.RECORD_ERROR)]),
-    )
+    made = _fields(_STAGE, _STAGE_FIELDS, span)
+    made["self_time"] = _number(attributes.get(a.STAGE_SELF_TIME)) or 0.0
+    made["wait_time"] = _number(attributes.get(a.STAGE_WAIT_TIME)) or 0.0
+    made["late"] = bool(attributes.get(a.STAGE_LATE))
+    made["backfill"] = bool(attributes.get(a.RUN_BACKFILL))
+    made["upstream"] = tuple(attributes.get(a.STAGE_UPSTREAM) or ())
+    made["records"] = _records(attributes)
+    if span.events:
+        made["datasets"] = tuple([_dataset(each) for each in _named(span, events.DATASET)])
+        made["checks"] = tuple([_check(each) for each in _named(span, events.CHECK)])
+        made["record_errors"] = tuple([_record_error(each) for each in _named(span, events.RECORD_ERROR)])
+    return assembled(Stage, made)
 
 
 def run_of(span: EndedSpan) -> Run | None:
     """The run that a span ``run NAME`` tells of."""
     attributes = span.attributes
-    name, run_id, result = (attributes.get(key) for key in (a.PIPELINE_NAME, a.RUN_ID, a.RUN_RESULT))
-    if not isinstance(name, str) or not isinstance(run_id, str) or not isinstance(result, str):
+    if not all(isinstance(attributes.get(key), str) for key in (a.PIPELINE_NAME, a.RUN_ID, a.RUN_RESULT)):
         return None
-    return Run(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        run_id=run_id,
-        pipeline=name,
-        result=result,
-        started=span.started,
-        ended=span.ended,
-        self_time=_number(attributes.get(a.RUN_SELF_TIME)),
-        attempt=attributes.get(a.RUN_ATTEMPT) or 1,
-        backfill=bool(attributes.get(a.RUN_BACKFILL)),
-        error_type=attributes.get(a.ERROR_TYPE),
-        error_message=_message(span),
-        error_stage=attributes.get(a.ERROR_STAGE),
-        skip_reason=attributes.get(a.RUN_SKIP_REASON),
-        not_started=tuple(attributes.get(a.RUN_STAGES_NOT_STARTED) or ()),
-        open_stages=tuple(attributes.get(a.RUN_STAGES_OPEN) or ()),
-        exit_code=attributes.get(a.PROCESS_EXIT_CODE),
-        signal=attributes.get(a.RUN_SIGNAL),
-        cpu_time=_number(attributes.get(a.RUN_CPU_TIME)),
-        memory_peak=attributes.get(a.RUN_MEMORY_PEAK),
-        declared=attributes.get(a.DECLARATION),
-    )
+    made = _fields(_RUN, _RUN_FIELDS, span)
+    made["self_time"] = _number(attributes.get(a.RUN_SELF_TIME))
+    made["cpu_time"] = _number(attributes.get(a.RUN_CPU_TIME))
+    made["attempt"] = attributes.get(a.RUN_ATTEMPT) or 1
+    made["backfill"] = bool(attributes.get(a.RUN_BACKFILL))
+    made["not_started"] = tuple(attributes.get(a.RUN_STAGES_NOT_STARTED) or ())
+    made["open_stages"] = tuple(attributes.get(a.RUN_STAGES_OPEN) or ())
+    return assembled(Run, made)
+
+
+def _fields(default: Mapping[str, Any], names: Mapping[str, str], span: EndedSpan) -> dict[str, Any]:
+    """All fields of a run or stage, as far as they are the span's as it has them."""
+    trace_id, span_id, started, ended, attributes, _, description = span
+    made = {**default, "trace_id": trace_id, "span_id": span_id, "started": started, "ended": ended}
+    for key, value in attributes.items():
+        if (name := names.get(key)) is not None:
+            made[name] = value
+    if description or span.events:
+        made["error_message"] = _message(span)
+    return made
 
 
 def _number(value: object) -> float | None:
@@ -111,18 +127,12 @@ def _number(value: object) -> float | None:
 
 
 def _records(attributes: Mapping[str, Any]) -> Records:
-    return Records(
-        in_=attributes.get(a.RECORDS_IN),
-        out=attributes.get(a.RECORDS_OUT),
-        failed=attributes.get(a.RECORDS_FAILED),
-        dropped=attributes.get(a.RECORDS_DROPPED),
-        duplicate=attributes.get(a.RECORDS_DUPLICATE),
-        bytes=attributes.get(a.RECORDS_BYTES),
-    )
+    told = {name: attributes[key] for key, name in _RECORDS_FIELDS.items() if key in attributes}
+    return assembled(Records, {**_RECORDS, **told}) if told else _NO_RECORDS
 
 
 def _named(span: EndedSpan, name: str) -> list[Mapping[str, Any]]:
-    return [event.attributes or {} for event in span.events if event.name == name] if span.events else []
+    return [event.attributes or {} for event in span.events if event.name == name]
 
 
 def _message(span: EndedSpan) -> str | None:

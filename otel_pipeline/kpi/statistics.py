@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from otel_pipeline.kpi.engine import Feed
+from otel_pipeline.kpi.engine import Feeds
 from otel_pipeline.kpi.exposition import series_of_name
 from otel_pipeline.kpi.names import label_text
 from otel_pipeline.kpi.times import iso
@@ -68,11 +68,11 @@ def statistics(name: Name, facts: Iterable[Dated], figures: Iterable[Figure], no
 
 
 def _counted(kpi: Kpi, facts: Iterable[Dated]) -> Iterator[tuple[int, tuple[str, ...], float]]:
-    feed = Feed(kpi)
+    feeds = Feeds([kpi])
     for when, event, fact in facts:
-        if event == kpi.event and feed.place(fact) is not None:
-            amount = feed.amount(fact)
-            yield when, feed.series(fact).labels, amount if kpi.divisor == 1 else amount / kpi.divisor
+        for feed, series in feeds.of(fact) if event == kpi.event else ():
+            if isinstance(value := fact.get(feed.value), (int, float)):
+                yield when, series.labels, value if kpi.divisor == 1 else value / kpi.divisor
 
 
 def _statistic(labels: Labels, samples: list[tuple[int, float]], numbers: list[float] | None) -> Statistic:

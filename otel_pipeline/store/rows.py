@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_pipeline.kpi.facts import nanoseconds
@@ -30,10 +31,31 @@ _IN_STAGE_COLUMNS = {
     "trace_id", "span_id", "run_id", "pipeline", "name", "result", "started", "ended", "self_time", "wait_time",
     "records", "kind",
 }  # fmt: skip
-_RUN_DETAILS = tuple((field.name, field.default) for field in fields(Run) if field.name not in _IN_RUN_COLUMNS)
-_STAGE_DETAILS = tuple((field.name, field.default) for field in fields(Stage) if field.name not in _IN_STAGE_COLUMNS)
 
-_OPEN_DETAILS = (("open_stages", ()), ("interval", None), ("declared", None))
+
+class _Details:
+    """Some fields of a class, as far as they differ from their defaults; most runs and stages have little of it."""
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self._defaults = defaults
+        self._values = tuple(defaults.values())
+        self._read = attrgetter(*defaults)
+
+    def of(self, value: Run | Stage | RunRecord) -> dict[str, Any]:
+        """Those of a value."""
+        found = self._read(value)
+        if found == self._values:
+            return {}
+        return {
+            name: [_known(asdict(each)) for each in part] if name in _NESTED else part
+            for (name, default), part in zip(self._defaults.items(), found, strict=True)
+            if part != default
+        }
+
+
+_RUN_DETAILS = _Details({each.name: each.default for each in fields(Run) if each.name not in _IN_RUN_COLUMNS})
+_STAGE_DETAILS = _Details({each.name: each.default for each in fields(Stage) if each.name not in _IN_STAGE_COLUMNS})
+_OPEN_DETAILS = _Details({"open_stages": (), "interval": None, "declared": None})
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -50,9 +72,9 @@ def run_row(key: Key, record: RunRecord) -> Row:
     run, trace_id = record.run, bytes.fromhex(record.trace_id)
     told: dict[str, Any] = {} if trace_id == key.trace_id else {"trace_id": record.trace_id}
     if run is not None:
-        told |= _details(run, _RUN_DETAILS)
+        told |= _RUN_DETAILS.of(run)
     else:
-        told |= _details(record, _OPEN_DETAILS)
+        told |= _OPEN_DETAILS.of(record)
     return (
         key.id,
         bytes.fromhex(record.span_id),
@@ -71,7 +93,7 @@ def run_row(key: Key, record: RunRecord) -> Row:
 
 def stage_row(key: Key, stage: Stage) -> Row:
     """The row of an ended stage, its datasets, checks and samples of failed records in it."""
-    told = _details(stage, _STAGE_DETAILS)
+    told = _STAGE_DETAILS.of(stage)
     if bytes.fromhex(stage.trace_id) != key.trace_id:
         told["trace_id"] = stage.trace_id
     if stage.pipeline != key.pipeline:
@@ -138,15 +160,6 @@ def _read(name: str, value: Any) -> Any:
     if (kind := _NESTED.get(name)) is not None:
         return tuple(kind(**{key: _read(key, part) for key, part in each.items()}) for each in value)
     return tuple(value) if name in _LISTS else value
-
-
-def _details(value: Run | Stage | RunRecord, names: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """What differs from a field's default; most runs and stages have little of it."""
-    return {
-        name: [_known(asdict(each)) for each in part] if name in _NESTED else part
-        for name, default in names
-        if (part := getattr(value, name)) != default
-    }
 
 
 def _known(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _CAUSES = (
     ("full", StoreError, "the disk is full; what has ended stays in the queue until there is room"),
     ("unable to open", StoreError, "it cannot be opened; see its folder's permissions (OTEL_PIPELINE_STORE)"),
 )
+_AT_ONCE = 100
+"""Values looked for by one statement."""
 
 
 class Sqlite:
@@ -117,8 +119,14 @@ class Sqlite:
 
     def add_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> Sequence[Row]:
         """Insert the rows that are not there; which those were."""
-        execute, text, width = _cursor(connection).execute, _add_new(table), len(table.primary_key)
-        return [row[:width] for row in rows if execute(text, row).rowcount == 1]
+        cursor, text, width = _cursor(connection), _add_new(table), len(table.primary_key)
+        cursor.execute("SAVEPOINT adding")
+        cursor.executemany(text, rows)
+        if cursor.rowcount != len(rows):  # seldom: then one after another, to see which
+            cursor.execute("ROLLBACK TO adding")
+            rows = [row for row in rows if cursor.execute(text, row).rowcount == 1]
+        cursor.execute("RELEASE adding")
+        return [row[:width] for row in rows]
 
     def merge(self, connection: Connection, table: Table, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
         """Insert rows, or change those that are there."""
@@ -129,8 +137,12 @@ class Sqlite:
         self, connection: Connection, table: Table, columns: Sequence[str], by: str, values: Sequence[Any]
     ) -> list[Row]:
         """``columns`` of the rows whose column ``by`` is among ``values``."""
-        execute, text = _cursor(connection).execute, f"SELECT {', '.join(columns)} FROM {table.name} WHERE {by} = ?"
-        return [row for value in values for row in execute(text, (value,))]
+        cursor, text = _cursor(connection), f"SELECT {', '.join(columns)} FROM {table.name} WHERE {by} IN"
+        found: list[Row] = []
+        for start in range(0, len(values), _AT_ONCE):
+            some = values[start : start + _AT_ONCE]
+            found += cursor.execute(f"{text} ({', '.join('?' * len(some))})", some)
+        return found
 
     def _remember(self, connection: sqlite3.Connection, record: Any) -> None:
         del connection
