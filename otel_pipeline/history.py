@@ -57,7 +57,7 @@ def runs(pipeline: str | None, *, last: int | None = None, as_json: bool = False
         known = reader.pipelines()
         chosen = [name for name in known if pipeline in (None, name)]
         found = {name: [(r, reader.stages_of(r)) for r in reader.last_runs(name, most)] for name in chosen}
-        state = reader.pipeline_states(chosen, time.time_ns())
+        state = reader.pipeline_states(time.time_ns(), pipeline)
         unmet = [b for name in chosen for b in reader.breaches(name, still_open=True, most=MOST_UNMET)]
     if pipeline is not None and not chosen:
         return _unknown(f"no runs of {pipeline!r}; there are {', '.join(known) or 'none of any pipeline'}")

@@ -87,7 +87,7 @@ def _copy(database: sqlite3.Connection, copies: int, written: int) -> None:
         )
         database.execute(
             "INSERT INTO run SELECT run + ?, randomblob(8), pipeline, attempt, result, started + ?, ended + ?, seen,"
-            " final, self_time, details FROM run WHERE run <= ?",
+            " final, backfill, self_time, details FROM run WHERE run <= ?",
             (shift, later, later, written),
         )
         database.execute(
@@ -96,6 +96,11 @@ def _copy(database: sqlite3.Connection, copies: int, written: int) -> None:
             " details FROM stage WHERE run <= ?",
             (shift, later, written),
         )
+    database.execute("DELETE FROM daily")
+    database.execute(
+        "INSERT INTO daily SELECT pipeline, ended / 86400000000000, final, backfill, result, count(*) FROM run"
+        " GROUP BY 1, 2, 3, 4, 5"
+    )
     database.execute("COMMIT")
     database.execute("PRAGMA journal_mode = WAL")
 

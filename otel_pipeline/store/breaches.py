@@ -22,7 +22,7 @@ from otel_pipeline.kpi.expectations import LOADED, judged
 from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
 from otel_pipeline.kpi.verdicts import Breach, History, attempt_of, records_by_run
-from otel_pipeline.store.rows import record_from, stage_from
+from otel_pipeline.store.rows import declared_in, record_from, stage_from
 from otel_pipeline.store.tables import REGULAR, breaches, run_keys, runs, stages, watched
 
 if TYPE_CHECKING:
@@ -115,11 +115,12 @@ def open_by_kind(connection: Connection) -> dict[tuple[str, str], int]:
     return {(pipeline, kind): number for pipeline, kind, number in connection.execute(wanted)}
 
 
-def slo_of(connection: Connection, pipeline: str) -> Slo | None:
-    """The objectives that hold: those of the file, else of the run that started last and was no backfill."""
-    latest = [attempt_of(record).declared for record in _latest(connection, pipeline, 1)]
-    file = connection.scalar(select(watched.c.file).where(watched.c.pipeline == pipeline))
-    return effective(latest[0] if latest else None, file).slo
+def objectives_of(connection: Connection, details: Mapping[str, str | None]) -> dict[str, Slo]:
+    """The objectives that hold: those of the file, else of each pipeline's latest run, whose ``details`` are given."""
+    told = connection.execute(select(watched.c.pipeline, watched.c.file).where(watched.c.file.is_not(None)))
+    file = {row.pipeline: row.file for row in told}
+    found = {name: effective(declared_in(text), file.get(name)).slo for name, text in details.items()}
+    return {name: slo for name, slo in found.items() if slo is not None}
 
 
 def open_runs(connection: Connection, now: int) -> list[RunRecord]:

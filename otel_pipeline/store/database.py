@@ -5,8 +5,9 @@
     Store ─► Database ─┬─ Sqlite      (sqlite.py)      a file of this user's; one writer at a time
                        └─ Postgresql  (postgresql.py)  a server; several processors write at the same time
 
-**Order.** Rows are given in the order of their keys, and tables in the order of ``run_key``, ``run`` and ``stage``,
-``watched``, sums and the rest. Two transactions that want the same rows then wait for each other and never in a circle.
+**Order.** Rows are given in the order of their keys, and tables in the order of ``run_key``, ``stage`` and ``run``,
+``daily``, ``watched``, sums and the rest. Two transactions that want the same rows then wait for each other and never
+in a circle.
 """
 
 from __future__ import annotations

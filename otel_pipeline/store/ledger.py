@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_pipeline.kpi.values import RunSeen
+from otel_pipeline.store import daily
 from otel_pipeline.store.rows import Key, record_from, run_row, stage_row
 from otel_pipeline.store.tables import run_keys, runs, stages
 
@@ -29,6 +31,7 @@ class SqlLedger:
         self._database = database
         self._connection = connection
         self._keys: dict[str, Key] = {}
+        self._known: dict[tuple[str, str], RunRecord] = {}
 
     def prepare(self, values: Mapping[str, Sequence[Counted]]) -> None:
         """Note the keys, and keep others away from what is under them until the transaction ends."""
@@ -57,12 +60,17 @@ class SqlLedger:
             key = by_id[named["run"]]
             record = record_from({**named, "key": key, "trace_id": self._keys[key].trace_id})
             found.setdefault(key, []).append(record)
+            self._known[key, record.span_id] = record
         return found
 
     def put_runs(self, records: Mapping[str, Sequence[RunRecord]]) -> None:
         """Note these, each instead of what was known of its span."""
-        rows = [run_row(self._keys[key], record) for key, of_key in records.items() for record in of_key]
+        new = {(key, record.span_id): record for key, of_key in records.items() for record in of_key}
+        rows = [run_row(self._keys[key], record) for (key, _), record in new.items()]
         self._database.merge(self._connection, runs, sorted(rows, key=_identity))
+        moved = Counter(daily.cells(new.values()))
+        moved.subtract(daily.cells(known for identity in new if (known := self._known.get(identity)) is not None))
+        daily.add(self._database, self._connection, moved)
 
 
 def _identity(row: Row) -> Row:

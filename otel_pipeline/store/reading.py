@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from otel_pipeline.kpi.breaches import fact_of
 from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.kpi.measures import figures_of
+from otel_pipeline.kpi.slo import Span
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.verdicts import subject_of
-from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store import breaches, exports, streams, sums, tables
+from otel_pipeline.store import breaches, daily, exports, streams, sums, tables
 from otel_pipeline.store.objectives import tallied
 from otel_pipeline.store.rows import record_from, stage_from
-from otel_pipeline.store.tables import FINAL, REGULAR, checked, run_keys, runs, stages, watermarks
+from otel_pipeline.store.tables import run_keys, runs, stages, watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Column, Connection, Table
+    from sqlalchemy import Connection
 
     from otel_pipeline.kpi.facts import Dated
     from otel_pipeline.kpi.state import Figure
@@ -49,14 +48,21 @@ _STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipelin
 )
 
 
-# A few looks into the index for each pipeline: its name, the earliest start that is wanted, and what is after that.
-_OUTCOMES = text("""
+# One look into the index for each name: DISTINCT would read all rows.
+_NAMES = """
     WITH RECURSIVE name(pipeline) AS (
       SELECT min(pipeline) FROM run
       UNION ALL
       SELECT (SELECT min(run.pipeline) FROM run WHERE run.pipeline > name.pipeline) FROM name
       WHERE name.pipeline IS NOT NULL
-    ), wanted(pipeline, first) AS (
+    )
+"""
+_ONE_NAME = "WITH name(pipeline) AS (SELECT pipeline FROM run WHERE pipeline = :pipeline LIMIT 1)"
+_PIPELINES = text(f"{_NAMES} SELECT pipeline FROM name WHERE pipeline IS NOT NULL")
+
+# A few more for each pipeline: the earliest start that is wanted, and what is after that.
+_OUTCOMES = text(f"""
+    {_NAMES}, wanted(pipeline, first) AS (
       SELECT name.pipeline, coalesce((
         SELECT run.started FROM run WHERE run.pipeline = name.pipeline ORDER BY run.started DESC LIMIT 1 OFFSET :skipped
       ), 0) FROM name WHERE name.pipeline IS NOT NULL
@@ -64,6 +70,33 @@ _OUTCOMES = text("""
     SELECT wanted.pipeline, run.started, run.ended, run.result
     FROM wanted CROSS JOIN run WHERE run.pipeline = wanted.pipeline AND run.started >= wanted.first
     ORDER BY run.started DESC
+""")
+
+# Backfills left out: when the last success of each ended, and the details of the run that started last.
+_LATEST = """
+    SELECT name.pipeline,
+      (SELECT max(run.ended) FROM run
+        WHERE run.pipeline = name.pipeline AND run.final = 1 AND run.result = 'success' AND run.backfill = 0),
+      (SELECT run.details FROM run WHERE run.pipeline = name.pipeline AND run.backfill = 0
+        ORDER BY run.started DESC, run.span_id LIMIT 1)
+    FROM name WHERE name.pipeline IS NOT NULL LIMIT :most
+"""
+
+# The checks of the last run of each dataset that has some.
+_CHECKED = text("""
+    WITH RECURSIVE name(dataset) AS (
+      SELECT min(dataset) FROM checked
+      UNION ALL
+      SELECT (SELECT min(checked.dataset) FROM checked WHERE checked.dataset > name.dataset) FROM name
+      WHERE name.dataset IS NOT NULL
+    ), latest(dataset, run_id) AS (
+      SELECT name.dataset, (
+        SELECT checked.run_id FROM checked WHERE checked.dataset = name.dataset
+        ORDER BY checked.ended DESC, checked.run_id DESC LIMIT 1
+      ) FROM name WHERE name.dataset IS NOT NULL LIMIT :most
+    )
+    SELECT checked.dataset, checked.passed, checked.failed
+    FROM latest CROSS JOIN checked WHERE checked.dataset = latest.dataset AND checked.run_id = latest.run_id
 """)
 
 
@@ -76,7 +109,7 @@ class Reader:
 
     def pipelines(self) -> list[str]:
         """Every pipeline that had a run, by name."""
-        return list(self._distinct(runs, runs.c.pipeline))
+        return list(self._connection.scalars(_PIPELINES))
 
     def last_runs(self, pipeline: str, most: int) -> list[RunRecord]:
         """The last runs of a pipeline, open ones too, latest start first."""
@@ -161,7 +194,7 @@ class Reader:
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``; of pipelines and datasets no more than there may be series of a KPI."""
-        pipelines = self.pipeline_states(list(islice(self._distinct(runs, runs.c.pipeline), MOST_SERIES)), now)
+        pipelines = self.pipeline_states(now, most=MOST_SERIES)
         taken = sums.all_sums(self._connection, tables.taken)
         still = breaches.open_by_kind(self._connection)
         return State(sums.all_sums(self._connection), pipelines, self._datasets(), taken, still)
@@ -178,50 +211,36 @@ class Reader:
         subject = tables.breaches.c.subject == subject_of(record)
         return breaches.standing(self._connection, tables.breaches.c.pipeline == record.pipeline, about, subject)
 
-    def pipeline_states(self, pipelines: Sequence[str], now: int) -> list[PipelineState]:
-        """What rates and ages of these pipelines are made of."""
+    def pipeline_states(self, now: int, pipeline: str | None = None, *, most: int = 2**31) -> list[PipelineState]:
+        """What rates and ages are made of: of ``pipeline``, or of all, by name, at most so many."""
+        query, named = (_NAMES, {}) if pipeline is None else (_ONE_NAME, {"pipeline": pipeline})
+        latest = self._connection.execute(text(query + _LATEST), {"most": most, **named}).all()
+        objectives = breaches.objectives_of(self._connection, {name: details for name, _, details in latest})
+        windows = {name: slo.window_ns for name, slo in objectives.items()}
+        by_window: dict[int, list[str]] = {}
+        for name, _, _ in latest:
+            by_window.setdefault(windows.get(name, WINDOW_NS), []).append(name)
+        results: dict[str, Counter[str]] = {}
+        for window, names in by_window.items():
+            results |= daily.counted(self._connection, names, Span(now - window, 2**63 - 1), daily.Which())
+        told = tallied(self._connection, objectives, now)
+        active = self._active(now)
+        return [
+            PipelineState(name, active[name], +results[name], success, told.get(name, []), windows.get(name, WINDOW_NS))
+            for name, success, _ in latest
+        ]
+
+    def _active(self, now: int) -> Counter[str]:
         alive = runs.c.result.is_(None) & (runs.c.seen >= now - ALIVE_NS)
         # Grouped here, since SQLite would read all runs to have them in order.
-        active = Counter(self._connection.scalars(select(runs.c.pipeline).where(alive)))
-        return [self._pipeline(name, active[name], now) for name in pipelines]
-
-    def _pipeline(self, name: str, active: int, now: int) -> PipelineState:
-        slo = breaches.slo_of(self._connection, name)
-        window = slo.window_ns if slo is not None else WINDOW_NS
-        objectives = tallied(self._connection, name, slo, now) if slo is not None else []
-        results = self._results(name, now - window)
-        return PipelineState(name, active, results, self._last_success(name), objectives, window)
-
-    def _results(self, pipeline: str, after: int) -> dict[str, int]:
-        """How many last attempts, but for backfills, ended after that time, by result."""
-        found = select(runs.c.result, func.count()).where(
-            runs.c.pipeline == pipeline, FINAL, REGULAR, runs.c.result.in_(RUN_RESULTS), runs.c.ended > after
-        )
-        return {row[0]: int(row[1]) for row in self._connection.execute(found.group_by(runs.c.result))}
-
-    def _last_success(self, pipeline: str) -> int | None:
-        good = (runs.c.pipeline == pipeline) & FINAL & REGULAR & (runs.c.result == "success")
-        found: int | None = self._connection.scalar(select(func.max(runs.c.ended)).where(good))
-        return found
+        return Counter(self._connection.scalars(select(runs.c.pipeline).where(alive)))
 
     def _datasets(self) -> list[DatasetState]:
-        some = select(watermarks).order_by(watermarks.c.dataset).limit(MOST_SERIES)
-        newest = {row["dataset"]: row["newest"] for row in self._rows(some)}
-        found = []
-        for dataset in sorted({*newest, *islice(self._distinct(checked, checked.c.dataset), MOST_SERIES)})[
-            :MOST_SERIES
-        ]:
-            last = select(checked.c.passed, checked.c.failed).where(checked.c.dataset == dataset)
-            row = self._connection.execute(last.order_by(checked.c.ended.desc(), checked.c.run_id.desc()).limit(1))
-            found.append(DatasetState(dataset, newest.get(dataset), *(row.first() or (0, 0))))
-        return found
-
-    def _distinct(self, table: Table, column: Column[str]) -> Iterator[str]:
-        # One look into the index for each name: DISTINCT would read all rows.
-        name = self._connection.scalar(select(func.min(column)).select_from(table))
-        while name is not None:
-            yield name
-            name = self._connection.scalar(select(func.min(column)).where(column > name))
+        some = select(watermarks.c.dataset, watermarks.c.newest).order_by(watermarks.c.dataset).limit(MOST_SERIES)
+        newest = {row.dataset: row.newest for row in self._connection.execute(some)}
+        checks = {name: told for name, *told in self._connection.execute(_CHECKED, {"most": MOST_SERIES})}
+        known = sorted({*newest, *checks})[:MOST_SERIES]
+        return [DatasetState(name, newest.get(name), *checks.get(name, (0, 0))) for name in known]
 
     def _rows(self, statement: Any) -> list[Mapping[str, Any]]:
         return [dict(row) for row in self._connection.execute(statement).mappings()]

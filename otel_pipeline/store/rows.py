@@ -149,6 +149,14 @@ def stage_from(row: Mapping[str, Any]) -> Stage:
     )
 
 
+def declared_in(details: str | None) -> str | None:
+    """What a run of such details carries of its author's expectations."""
+    if details is None or '"declared":' not in details:  # nearly always
+        return None
+    found: str | None = json.loads(details).get("declared")
+    return found
+
+
 def _read_details(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}

@@ -75,6 +75,10 @@ _MOVE = (
       ended - started, {_DURATIONS}, {_COUNTED}, {_DETAILS.format(details=_OTHER_PIPELINE, column="kind")}
     FROM old_stage AS old JOIN run_key AS k ON k.id = run
     """,
+    """
+    INSERT INTO daily SELECT pipeline, ended / 86400000000000, final, backfill, result, count(*)
+    FROM run WHERE result IS NOT NULL GROUP BY 1, 2, 3, 4, 5
+    """,
     f"INSERT INTO sum SELECT kpi, labels, created, value, {_HISTOGRAM} FROM old_sum",
     "INSERT INTO checked SELECT * FROM old_checked",
     "INSERT INTO watermark SELECT * FROM old_watermark",

@@ -19,7 +19,7 @@ from otel_pipeline.config import is_url
 from otel_pipeline.kpi import silence
 from otel_pipeline.kpi.engine import Engine
 from otel_pipeline.kpi.streams import split
-from otel_pipeline.store import breaches, exports, schema, streams
+from otel_pipeline.store import breaches, daily, exports, schema, streams
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.ledger import SqlLedger
 from otel_pipeline.store.reading import Reader
@@ -177,7 +177,7 @@ class Store:
         total = 0
         for _ in range(most):
             with self._writing() as connection:
-                removed = _forget(connection, horizon) + streams.fold(self._database, connection, now)
+                removed = _forget(self._database, connection, horizon) + streams.fold(self._database, connection, now)
             total += removed
             if not removed:
                 break
@@ -208,7 +208,7 @@ def _database(place: Path | str, busy_s: float, sync: str) -> Database:
     return Postgresql(place, busy_s=busy_s)
 
 
-def _forget(connection: Connection, horizon: int) -> int:
+def _forget(database: Database, connection: Connection, horizon: int) -> int:
     """Remove some rows under keys whose last sign of life was before ``horizon``; how many."""
     # Held, so that nobody notes anything under them meanwhile; those that somebody holds are not that old.
     old = select(run_keys.c.id).where(run_keys.c.last < horizon).order_by(run_keys.c.last).limit(_KEYS)
@@ -216,6 +216,7 @@ def _forget(connection: Connection, horizon: int) -> int:
     some = select(stages.c.run, stages.c.span_id).where(stages.c.run.in_(keys)).limit(_ROWS)
     removed = connection.execute(delete(stages).where(tuple_(stages.c.run, stages.c.span_id).in_(some))).rowcount
     if removed < _ROWS:
+        daily.take_out(database, connection, keys, horizon)
         removed += connection.execute(delete(runs).where(runs.c.run.in_(keys))).rowcount
         connection.execute(delete(run_keys).where(run_keys.c.id.in_(keys)))
     removed += breaches.forget(connection, horizon, _ROWS)

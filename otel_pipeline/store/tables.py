@@ -74,13 +74,25 @@ runs = Table(
     sqlite_with_rowid=False,
 )
 Index("run_by_start", runs.c.pipeline, runs.c.started, runs.c.ended, runs.c.result, runs.c.backfill)
-Index("run_by_end", runs.c.pipeline, runs.c.final, runs.c.result, runs.c.ended, runs.c.backfill)
-# As constants, so that the indexes on them are used.
-FINAL = runs.c.final == literal_column("1")
+Index("run_by_end", runs.c.pipeline, runs.c.final, runs.c.result, runs.c.ended, runs.c.backfill, runs.c.started)
 REGULAR = runs.c.backfill == literal_column("0")
 """Runs that are no backfills."""
 _open = runs.c.result.is_(None)
 Index("run_open", runs.c.seen, runs.c.pipeline, sqlite_where=_open, postgresql_where=_open)
+
+# How many runs ended on each day of UTC, so that nobody has to count a million of them (daily.py).
+daily = Table(
+    "daily",
+    metadata,
+    _column("pipeline", Text),
+    _column("day", BigInteger),  # since the epoch
+    _column("final", Integer),
+    _column("backfill", Integer),
+    _column("result", Text),
+    _column("runs", BigInteger, "add"),
+    PrimaryKeyConstraint("pipeline", "day", "final", "backfill", "result"),
+    sqlite_with_rowid=False,
+)
 
 COUNTS = ("in", "out", "failed", "dropped", "duplicate", "bytes")
 

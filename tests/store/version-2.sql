@@ -60,6 +60,19 @@ CREATE TABLE checked (
  WITHOUT ROWID
 
 ;
+CREATE TABLE daily (
+	pipeline TEXT NOT NULL, 
+	day BIGINT NOT NULL, 
+	final INTEGER NOT NULL, 
+	backfill INTEGER NOT NULL, 
+	result TEXT NOT NULL, 
+	runs BIGINT NOT NULL, 
+	PRIMARY KEY (pipeline, day, final, backfill, result)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "daily" VALUES('orders',20454,1,0,'success',1);
 CREATE TABLE exported (
 	kpi TEXT NOT NULL, 
 	labels TEXT NOT NULL, 
@@ -284,12 +297,12 @@ CREATE TABLE watermark (
 
 ;
 CREATE INDEX run_key_by_last ON run_key (last);
-CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
-CREATE INDEX run_by_end ON run (pipeline, final, result, ended, backfill);
 CREATE INDEX run_by_start ON run (pipeline, started, ended, result, backfill);
+CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
+CREATE INDEX run_by_end ON run (pipeline, final, result, ended, backfill, started);
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
+CREATE INDEX breach_open ON breach (pipeline, kind) WHERE resolved IS NULL;
 CREATE INDEX breach_by_time ON breach (pipeline, about);
 CREATE INDEX breach_by_since ON breach (since);
-CREATE INDEX breach_open ON breach (pipeline, kind) WHERE resolved IS NULL;
 CREATE INDEX stream_by_time ON stream (time);
 COMMIT;
