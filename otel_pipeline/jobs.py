@@ -1,6 +1,7 @@
-"""Background work of a server: functions that are called again and again, in one thread.
+"""Background work of a server: functions that are called again and again, one after the other in one thread.
 
-A job is a row: its name, every how many seconds, what is called. One that fails says so in a line and goes on.
+A job is a row: its name, every how many seconds, what is called. One that fails says so in a line and goes on. One that
+waits for somebody else, who may hang, is in ``Jobs`` of its own, so that the others do not wait with it.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ class Jobs:
         """Begin."""
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """Begin no other job, and wait for the one that runs, ``timeout_s`` seconds at most."""
+    def stop(self, timeout_s: float) -> bool:
+        """Begin no other job, and wait for the one that runs, ``timeout_s`` seconds at most; whether it has ended."""
         self._stopping.set()
         self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while self._due:

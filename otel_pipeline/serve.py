@@ -6,7 +6,8 @@
                                        │
                                        └─► GET /metrics
 
-One event loop for both transports, one thread that commits, one thread for the jobs. It ends on SIGTERM and SIGINT: no
+One event loop for both transports, one thread that commits, one for the jobs and one that exports, so that an endpoint
+that does not answer delays nothing else. It ends on SIGTERM and SIGINT: no
 new request is taken, what is in flight is committed and answered, and then it is gone.
 """
 
@@ -129,13 +130,20 @@ class Processor:
         self.ingest = Ingest(self.store, self.counters, say)
         self.forwarder = _forwarder(settings, self.store, say)
         self.jobs = Jobs(self._jobs(settings), self.counters, say)
+        exports = []
+        if self.forwarder is not None:
+            self.store.begin_exports()  # before anything more comes into it
+            exports = [Job("forward", settings.forward_interval, self.forwarder.export)]
+        self._forwarding = Jobs(exports, self.counters, say)
+
+    def start(self) -> None:
+        """Begin the jobs."""
+        self.jobs.start()
+        self._forwarding.start()
 
     def _jobs(self, settings: Settings) -> Sequence[Job]:
         folder = embedded_folder(settings)
-        # First: what is in the store before its first export is history.
-        forward = [Job("forward", settings.forward_interval, self.forwarder.export)] if self.forwarder else []
         return (
-            *forward,
             Job("drain", _DRAIN_S, lambda: drain(folder, self.store, wait_s=0)),
             Job("expectations", _TICK_S, self.tick),
             Job("retention", _FORGET_S, self.store.forget),
@@ -154,8 +162,9 @@ class Processor:
     def close(self) -> None:
         """End the jobs and export a last time, since another process may take over. Raises StoreError."""
         self.jobs.stop(GRACE_S)
+        idle = self._forwarding.stop(GRACE_S)
         if self.forwarder is not None:
-            self.forwarder.close()
+            self.forwarder.close(last=idle)
 
     def application(self) -> Starlette:
         """What is served over HTTP."""
@@ -195,7 +204,7 @@ async def _served(processor: Processor, grpc: Address, http: Address, *, quiet: 
         stopping = asyncio.Event()
         _on_signals(stopping.set)
         committing = asyncio.create_task(processor.ingest.run())
-        processor.jobs.start()
+        processor.start()
         await grpc_server.start()
         serving = asyncio.create_task(http_server.serve([sock]))
         if not quiet:

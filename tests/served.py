@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 MAIN = "import sys; from otel_pipeline.cli import main; sys.exit(main())"
@@ -71,13 +71,19 @@ def cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, grpc: str = "127.0.0.1:0", http: str = "127.0.0.1:0") -> Iterator[Served]:
-    """Serve until the end of the block; it listens when the block begins."""
+def serving(
+    folder: Path,
+    *options: str,
+    grpc: str = "127.0.0.1:0",
+    http: str = "127.0.0.1:0",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """Serve until the end of the block; it listens when the block begins. ``more``: variables of its environment."""
     said = folder / f"said-{time.monotonic_ns()}"
     with said.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-c", MAIN, "serve", "--grpc", grpc, "--http", http, *options],
-            env=environment(folder),
+            env=environment(folder) | dict(more or {}),
             stderr=stderr,
         )
     served = Served(process, said)

@@ -7,6 +7,8 @@ import http.client
 import json
 import re
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -22,11 +24,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from otel_pipeline.errors import SettingError
+from otel_pipeline.model import Run
 from otel_pipeline.receive.counters import ROWS
 from otel_pipeline.serve import Address
+from otel_pipeline.store.store import Store
+from tests.kpi.events import NOW
 from tests.kpi.test_otlp import RUN, STAGE, request
 from tests.sdk.receiver import Receiver
-from tests.served import TIMEOUT, cli, serving
+from tests.served import TIMEOUT, cli, environment, serving
 
 if TYPE_CHECKING:
     from tests.served import Served
@@ -221,3 +226,28 @@ class _Traffic:
                 return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+
+def test_an_endpoint_that_does_not_answer_delays_nothing_else(tmp_path: Path) -> None:
+    """Queues are drained and expectations looked at while an export waits; it also ends in time."""
+    text = "pipelines: {orders: {expect: {duration: 1h..2h}}}\n"
+    (tmp_path / "otel-pipeline.yaml").write_text(text)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cli(tmp_path, "runs")  # there is a store, and something to export
+        store = Store(tmp_path / "store.db")
+        store.write([Run("1" * 32, "1" * 16, "r1", "news", "success", NOW, NOW + 1)], now=NOW)
+        store.close()
+        options = ("--forward", f"http://127.0.0.1:{silent.getsockname()[1]}", "--forward-interval", "600")
+        with serving(tmp_path, *options, more={"OTEL_EXPORTER_OTLP_TIMEOUT": "600000"}) as served:
+            asking, _ = silent.accept()
+            with asking:
+                asking.settimeout(TIMEOUT)
+                assert asking.recv(1)  # it has begun to send, and waits for an answer that does not come
+                program = "import otel_pipeline as op\nop.setup('etl')\nwith op.pipeline('orders'): pass"
+                subprocess.run([sys.executable, "-c", program], env=environment(tmp_path), check=True, timeout=TIMEOUT)
+                series = 'pipeline_run_unexpected_total{pipeline_name="orders",pipeline_expectation="too_fast"}'
+                end = time.monotonic() + TIMEOUT
+                while served.metrics().get(series) != 1:
+                    assert time.monotonic() < end, served.said.read_text()
+                    time.sleep(0.1)
+                assert served.stop() == 0

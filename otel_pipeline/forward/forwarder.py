@@ -64,9 +64,10 @@ class Forwarder:
             self._say("KPI metrics arrive again")
         return True
 
-    def close(self) -> None:
-        """Export what there is, and let another processor go on. Raises StoreError."""
-        self.export()
+    def close(self, *, last: bool = True) -> None:
+        """Export what there is, unless ``last`` is false, and let another processor go on. Raises StoreError."""
+        if last:
+            self.export()
         self._store.release(self._holder)
         self._transport.close()
 

@@ -31,7 +31,7 @@ from otel_pipeline.store.tables import FORWARD, bases, exported, lease, sums
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Table
 
     from otel_pipeline.kpi.state import Figure
     from otel_pipeline.store.database import Database
@@ -65,7 +65,7 @@ def begin(connection: Connection, holder: str, now: int, interval: int) -> int |
 
     None while another holds the lease. New series are given their zero, ``interval`` nanoseconds before the moment.
     """
-    held = connection.execute(select(lease).where(lease.c.name == FORWARD).with_for_update()).mappings().one()
+    held = _held(connection)
     if held["holder"] != holder and held["until"] > now:
         return None
     moment: int = max(now // _MS, held["last"] // _MS + 1) * _MS
@@ -73,6 +73,13 @@ def begin(connection: Connection, holder: str, now: int, interval: int) -> int |
     connection.execute(update(lease).where(lease.c.name == FORWARD).values(holder=holder, until=until, last=moment))
     _register(connection, zero=(moment - interval) if held["last"] else None)
     return moment
+
+
+def remember(connection: Connection, now: int) -> None:
+    """Where nothing was exported yet: all series that there are, are history."""
+    if not _held(connection)["last"]:
+        connection.execute(update(lease).where(lease.c.name == FORWARD).values(last=now // _MS * _MS))
+        _register(connection, zero=None)
 
 
 def release(connection: Connection, holder: str) -> None:
@@ -96,6 +103,11 @@ def deliver(database: Database, connection: Connection, series: Iterable[Series]
     """Note that the zeros of ``series`` have arrived."""
     rows = sorted((kpi, text_of(labels), 1) for kpi, labels in series)
     database.merge(connection, exported, rows, ("kpi", "labels", "delivered"))
+
+
+def _held(connection: Connection) -> RowMapping:
+    """The lease, which nobody else can take until the transaction ends."""
+    return connection.execute(select(lease).where(lease.c.name == FORWARD).with_for_update()).mappings().one()
 
 
 def _register(connection: Connection, zero: int | None) -> None:

@@ -142,6 +142,11 @@ class Store:
         with self._database.translated(), self._database.reading() as connection:
             yield Reader(connection, self._counting.catalogue)
 
+    def begin_exports(self, *, now: int | None = None) -> None:
+        """What is here before the first export is history for Prometheus; series that are new after this begin at 0."""
+        with self._writing() as connection:
+            exports.remember(connection, self._database.clock(connection) if now is None else now)
+
     def export(self, holder: str, *, interval_s: float, now: int | None = None) -> exports.Moment | None:
         """The figures as counters that never fall, at a moment that is exported once; None while another exports.
 

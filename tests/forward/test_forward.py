@@ -229,6 +229,22 @@ MOST_SERIES, MOST_BYTES = 10_000, 4 * 2**20
 """Of a KPI; and what a gRPC server takes by default."""
 
 
+def test_what_comes_between_the_beginning_and_the_first_export_begins_at_zero(store: Store) -> None:
+    """A processor says what is history before it drains queues; the second time says nothing."""
+    store.write([run(result="failure")], now=NOW - HOUR)
+    store.begin_exports(now=NOW - HOUR)
+    store.write([run("r2", "timeout", span=2)], now=NOW)
+    store.begin_exports(now=NOW)
+    found = exported(store, store.export("a", interval_s=INTERVAL, now=NOW))
+    assert of(found, "pipeline.run.ended", **{"pipeline.run.result": "failure"}) == [(0, 1)]
+    store.write([replace(run("r3", span=3), pipeline="news")], now=NOW)
+    later = exported(store, store.export("a", interval_s=INTERVAL, now=NOW + INTERVAL * SECOND))
+    assert of(later, "pipeline.run.ended", **{"pipeline.name": "news", "pipeline.run.result": "success"}) == [
+        (0, 0),
+        (15, 1),
+    ]
+
+
 def test_ten_thousand_series_begin_at_zero_in_requests_that_a_server_takes(store: Store) -> None:
     """Until the zeros have arrived they are in each export, and then in none; what grows is seen to grow."""
     store.export("a", interval_s=INTERVAL, now=NOW - HOUR)
