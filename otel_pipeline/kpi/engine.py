@@ -204,35 +204,35 @@ def series_of(kpi: Kpi, fact: Fact) -> Series:
 
 
 class Feed:
-    """How facts feed one row of the catalogue: with what, their field ``value``, and which series of it.
+    """How facts feed one row of the catalogue, ``kpi``: with what, their field ``value``, and which series of it.
 
     ``width``: how many numbers a series has. ``bounds``: a histogram's.
     """
 
     def __init__(self, kpi: Kpi) -> None:
-        self._kpi = kpi
+        self.kpi = kpi
         self.value = kpi.value
         self.bounds = kpi.metric.buckets if kpi.metric.instrument == "histogram" else None
         self.width = 1 if self.bounds is None else len(self.bounds) + 3
 
     def takes(self, fact: Fact) -> bool:
         """Whether it is one of those facts that feed this row."""
-        return all(fact.get(name) == value for name, value in self._kpi.where)
+        return all(fact.get(name) == value for name, value in self.kpi.where)
 
     def bucket(self, value: float) -> int:
         """Which bucket of a histogram a value belongs to, as an index into its series's numbers."""
         # A value on a bound belongs to the bucket below it, as OpenTelemetry and Prometheus have it.
-        return 2 + bisect_left(self.bounds or (), value / self._kpi.divisor)
+        return 2 + bisect_left(self.bounds or (), value / self.kpi.divisor)
 
     def series(self, fact: Fact) -> Series:
         """The series that a fact belongs to."""
-        return Series(self._kpi.key, tuple(str(fact.get(name) or "") for name in self._kpi.fields))
+        return Series(self.kpi.key, tuple(str(fact.get(name) or "") for name in self.kpi.fields))
 
     def beside(self, fact: Fact) -> Iterable[Series]:
         """The series that exist from the first fact on: a result that first occurs later is seen to rise from 0."""
-        if self._kpi.known is None:
+        if self.kpi.known is None:
             return ()
-        name, results = self._kpi.known
+        name, results = self.kpi.known
         return [self.series({**fact, FIELDS[name]: result}) for result in results]
 
 

@@ -20,12 +20,12 @@ from opentelemetry.metrics import Counter, Histogram, Observation
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.scope import SCOPE_NAME
-from otel_pipeline.kpi.engine import amounts_of, series_of
+from otel_pipeline.kpi.engine import Feeds
 from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
 from otel_pipeline.model import Run
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import metrics as m
-from otel_pipeline.semconv.catalogue import CATALOGUE
+from otel_pipeline.semconv.catalogue import CATALOGUE, EVENTS
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from otel_pipeline.kpi.engine import Series
     from otel_pipeline.model import Stage
-    from otel_pipeline.semconv.catalogue import FactEvent, Kpi
+    from otel_pipeline.semconv.catalogue import Kpi
     from otel_pipeline.semconv.tables import Metric
 
 # Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
@@ -49,9 +49,7 @@ class RunMetrics:
     def __init__(self, provider: MeterProvider) -> None:
         self._meter = provider.get_meter(SCOPE_NAME, __version__)
         self._instruments: dict[str, Counter | Histogram] = {}
-        self._rows: dict[FactEvent, list[Kpi]] = {}
-        for kpi in CATALOGUE:
-            self._rows.setdefault(kpi.event, []).append(kpi)
+        self._feeds = {event: Feeds(kpi for kpi in CATALOGUE if kpi.event == event) for event in EVENTS}
         self._ended: list[Run | Stage] = []
         self._lock = threading.RLock()  # re-entrant: a signal handler of the program's may end a stage in between
         active = m.RUN_ACTIVE
@@ -86,22 +84,20 @@ class RunMetrics:
         with self._lock:
             ended, self._ended = self._ended, []
         sums: dict[Series, int] = {}
-        rows: dict[str, Kpi] = {}
+        rows: dict[Series, Kpi] = {}
         for value in ended:
             for event, fact in facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value):
-                for kpi in self._rows.get(event, ()):
-                    amounts = amounts_of(kpi, fact)
-                    if amounts is None:
+                for feed, series in self._feeds[event].of(fact):
+                    if not isinstance(amount := fact.get(feed.value), (int, float)):
                         continue
-                    series = series_of(kpi, fact)
-                    if kpi.metric.instrument == "histogram":
-                        self._hand_over(kpi, series, amounts[0])
+                    if feed.bounds is not None:
+                        self._hand_over(feed.kpi, series, amount)
                     else:
-                        rows[kpi.name], sums[series] = kpi, sums.get(series, 0) + amounts[0]
+                        rows[series], sums[series] = feed.kpi, sums.get(series, 0) + int(amount)
         for series, total in sums.items():
-            self._hand_over(rows[series.kpi], series, total)
+            self._hand_over(rows[series], series, total)
 
-    def _hand_over(self, kpi: Kpi, series: Series, amount: int) -> None:
+    def _hand_over(self, kpi: Kpi, series: Series, amount: float) -> None:
         value = amount if kpi.divisor == 1 else amount / kpi.divisor
         labels = {key: text for key, text in zip(kpi.metric.attributes, series.labels, strict=True) if text}
         instrument = self._instrument(kpi.metric)
