@@ -104,18 +104,21 @@ class Figure(NamedTuple):
 
 def figures(state: State, now: int, catalogue: Sequence[Kpi]) -> list[Figure]:
     """Every series of ``catalogue`` at ``now`` (nanoseconds since the epoch), in the catalogue's order."""
-    by_key: dict[str, list[Figure]] = {kpi.key: [] for kpi in catalogue}
-    rows = {kpi.key: kpi for kpi in catalogue}
+    rows: dict[str, tuple[Kpi, list[Figure]]] = {kpi.key: (kpi, []) for kpi in catalogue}
+    summed = {key: row for key, row in rows.items() if not row[0].derived}
     for series in sorted(state.sums):
-        if (kpi := rows.get(series.kpi)) is not None and not kpi.derived:
+        if (row := summed.get(series.kpi)) is not None:
+            kpi, found = row
             first, *rest = state.sums[series]
-            by_key[kpi.key].append(Figure(kpi, series.labels, (_in_units(first, kpi), *rest)))
+            found.append(Figure(kpi, series.labels, (_in_units(first, kpi), *rest)))
+    fed: dict[str, list[tuple[Kpi, Feed, list[Figure]]]] = {}
+    for kpi, found in rows.values():
+        fed.setdefault(kpi.event, []).append((kpi, Feed(kpi), found))
     for event, fact in _facts(state, now):
-        for kpi in catalogue:
-            value = fact.get(kpi.value) if kpi.event == event else None
-            if isinstance(value, (int, float)):
-                by_key[kpi.key].append(Figure(kpi, Feed(kpi).series(fact).labels, (_in_units(value, kpi),)))
-    return [figure for found in by_key.values() for figure in found]
+        for kpi, feed, found in fed.get(event, ()):
+            if isinstance(value := fact.get(kpi.value), (int, float)):
+                found.append(Figure(kpi, feed.series(fact).labels, (_in_units(value, kpi),)))
+    return [figure for _, found in rows.values() for figure in found]
 
 
 def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
@@ -141,8 +144,8 @@ def _facts(state: State, now: int) -> Iterator[tuple[FactEvent, Fact]]:
         quality = dataset.passed / checked if checked else None
         yield "freshness", {"dataset": dataset.dataset, "age": age, "quality": quality}
     # Also those of which none is open: what was counted once has a gauge that falls to 0.
-    for kpi, labels in sorted(state.sums):
-        if kpi == UNEXPECTED.name and labels[0] != OVERFLOW:
+    for _, labels in sorted(series for series in state.sums if series.kpi == UNEXPECTED.name):
+        if labels[0] != OVERFLOW:
             pipeline_name, what = labels
             number = state.open.get((pipeline_name, what), 0)
             yield "expectation", {"pipeline": pipeline_name, "what": what, "open": number}

@@ -114,7 +114,12 @@ def attempt_of(record: RunRecord) -> Attempt:
 
 def subject_of(record: RunRecord) -> str:
     """How a run is named as the subject of a breach."""
-    return f"{record.trace_id}-{record.span_id}"
+    return subject(record.trace_id, record.span_id)
+
+
+def subject(trace_id: str, span_id: str) -> str:
+    """The same, by its ids."""
+    return f"{trace_id}-{span_id}"
 
 
 def records_by_run(runs: Iterable[RunRecord], stages: Iterable[tuple[str, Stage]]) -> dict[str, int | None]:

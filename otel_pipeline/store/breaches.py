@@ -21,14 +21,14 @@ from otel_pipeline.kpi.breaches import Change, Noted, fact_of, settled
 from otel_pipeline.kpi.expectations import LOADED, judged
 from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
-from otel_pipeline.kpi.verdicts import Breach, History, attempt_of, records_by_run
-from otel_pipeline.store.rows import declared_in, record_from, stage_from
+from otel_pipeline.kpi.verdicts import Breach, History, records_by_run
+from otel_pipeline.store.rows import ATTEMPT, attempt_from, declared_in, record_from, stage_from
 from otel_pipeline.store.tables import REGULAR, breaches, run_keys, runs, stages, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from otel_pipeline.declaration import Slo
     from otel_pipeline.kpi.engine import Engine
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _COLUMNS = [column for column in breaches.c if column.name not in ("noted", "withdrawn")]
 _STANDS = breaches.c.withdrawn.is_(None)
 _RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
+_ATTEMPTS = select(*ATTEMPT).join(run_keys, run_keys.c.id == runs.c.run)
 _STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
     run_keys, run_keys.c.id == stages.c.run
 )
@@ -141,23 +142,23 @@ def forget(connection: Connection, horizon: int, most: int) -> int:
     return connection.execute(breaches.delete().where(tuple_(*key).in_(old))).rowcount
 
 
-def _latest(connection: Connection, pipeline: str, most: int) -> list[RunRecord]:
-    regular = _RUNS.where(runs.c.pipeline == pipeline, REGULAR)
-    latest = regular.order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
-    return [record_from(dict(row)) for row in connection.execute(latest).mappings()]
+def _latest(wanted: Select[Any], pipeline: str) -> Select[Any]:
+    """Of ``wanted``, which is made of runs and their keys, the runs that are judged."""
+    regular = wanted.where(runs.c.pipeline == pipeline, REGULAR)
+    return regular.order_by(runs.c.started.desc(), runs.c.span_id).limit(LOADED)
 
 
 def _history(connection: Connection, pipeline: str, file: str | None, since: int | None) -> History:
-    found = _latest(connection, pipeline, LOADED)
-    attempts = [attempt_of(record) for record in found]
+    attempts = [attempt_from(row) for row in connection.execute(_latest(_ATTEMPTS, pipeline))]
     expected = [effective(attempt.declared, file).expect for attempt in attempts]
     if any(expect.records is not None or expect.learn is not None for expect in expected):
-        records = _records(connection, found)
+        records = _records(connection, pipeline)
         attempts = [replace(attempt, records=records.get(attempt.subject)) for attempt in attempts]
     return History(pipeline, attempts, file, since)
 
 
-def _records(connection: Connection, found: Sequence[RunRecord]) -> dict[str, int | None]:
+def _records(connection: Connection, pipeline: str) -> dict[str, int | None]:
+    found = [record_from(dict(row)) for row in connection.execute(_latest(_RUNS, pipeline)).mappings()]
     keys = sorted({run_key(record) for record in found})
     rows = connection.execute(_STAGES.where(run_keys.c.key.in_(keys))).mappings()
     return records_by_run(found, ((row["key"], stage_from(dict(row))) for row in rows))

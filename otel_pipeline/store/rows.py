@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_pipeline.kpi.facts import nanoseconds
 from otel_pipeline.kpi.values import RunRecord
+from otel_pipeline.kpi.verdicts import Attempt, subject
 from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
-from otel_pipeline.store.tables import COUNTS
+from otel_pipeline.store.tables import COUNTS, run_keys, runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +148,22 @@ def stage_from(row: Mapping[str, Any]) -> Stage:
         records=Records(*(row[f"records_{name}"] for name in COUNTS)),
         **{**shared, **_read_details(row["details"])},
     )
+
+
+ATTEMPT = (run_keys.c.key, run_keys.c.trace_id, *(runs.c[name] for name in (
+    "span_id", "started", "ended", "result", "final", "details",
+)))  # fmt: skip
+"""The columns of what is judged."""
+
+
+def attempt_from(row: Any) -> Attempt:
+    """The run of such columns, but for its records; what only people read of it is left unread."""
+    key, trace_id, span_id, started, ended, result, final, details = row
+    if details is None or ('"declared":' not in details and '"trace_id":' not in details):  # nearly always
+        return Attempt(subject(trace_id.hex(), span_id.hex()), key, started, ended, result, bool(final))
+    told = json.loads(details)
+    named = subject(told.get("trace_id", trace_id.hex()), span_id.hex())
+    return Attempt(named, key, started, ended, result, bool(final), declared=told.get("declared"))
 
 
 def declared_in(details: str | None) -> str | None:
