@@ -95,6 +95,8 @@ class _Court:
 
     def verdict(self) -> Judged:
         self.due_since = self.since
+        if self._nothing_to_say:
+            return Judged((), self.since, self.due_since)
         found = [*self._due_times(), *self._successes(), *self._runs()]
         coming = min((moment for moment in self.later if moment > self.now), default=None)
         return Judged(tuple(found), self.since, self.due_since, coming, tuple(dict.fromkeys(self.faults)))
@@ -105,6 +107,13 @@ class _Court:
     def attempts(self) -> list[Attempt]:
         """By start."""
         return sorted(self.history.attempts, key=lambda run: (run.started, run.subject))
+
+    @property
+    def _nothing_to_say(self) -> bool:
+        """As of most pipelines: nothing is declared, and nothing was lost."""
+        return self.history.file is None and not any(
+            run.declared is not None or run.result == "lost" for run in self.attempts
+        )
 
     @cached_property
     def starts(self) -> list[int]:
