@@ -144,7 +144,8 @@ def kpis() -> str:
         "It needs a `name` and an `event` of the table above, whose labels and values there are to choose from. By "
         "default `value` is `one` (the events are counted), `labels` is `[pipeline.name]`, `instrument` is `counter`; "
         "a `histogram` also needs `buckets`. Names that exist are refused. A row counts from when it is there; one "
-        "whose labels, value, conditions or buckets change begins anew. Let all processors of a store have the same rows. "
+        "whose labels, value, conditions or buckets change begins anew. Let all processors of a store have the same "
+        "rows. "
         "The same in code:",
         f"<!-- test: run -->\n```python\n{_OWN_ROW}```",
     )
