@@ -11,7 +11,7 @@ A breach is counted when it is noted first, taken back when it is withdrawn, and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.facts import Fact
     from otel_pipeline.kpi.verdicts import Breach, Judged
     from otel_pipeline.semconv.catalogue import FactEvent
+
+
+State = Literal["found", "over", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,20 @@ class Noted:
     @property
     def is_open(self) -> bool:
         """Whether it stands and is not over."""
-        return self.withdrawn is None and self.breach.resolved is None
+        return self.state == "found"
+
+    @property
+    def state(self) -> State:
+        """What became of it."""
+        return "withdrawn" if self.withdrawn is not None else "over" if self.breach.resolved is not None else "found"
 
 
 class Change(NamedTuple):
-    """A row as it should be, and what it adds to the count: 1, 0 or -1."""
+    """A row as it should be, what it adds to the count (1, 0 or -1), and whether its state is another than before."""
 
     noted: Noted
     counted: int
+    turned: bool = True
 
 
 def settled(noted: Iterable[Noted], judged: Judged, now: int) -> list[Change]:
@@ -50,7 +59,8 @@ def settled(noted: Iterable[Noted], judged: Judged, now: int) -> list[Change]:
         breach = standing.pop((known.breach.kind, known.breach.subject), None)
         if breach is not None:
             new = Noted(breach, known.noted)
-            changes += [Change(new, int(known.withdrawn is not None))] if new != known else []
+            counted = int(known.withdrawn is not None)
+            changes += [Change(new, counted, new.state != known.state)] if new != known else []
         elif known.breach.about >= judged.since(known.breach.kind):
             changes += [Change(replace(known, withdrawn=now), -1)] if known.withdrawn is None else []
         elif known.is_open:

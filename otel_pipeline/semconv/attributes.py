@@ -25,6 +25,7 @@ ONE_TO_ONE_KINDS = ("transform", "validate", "filter")
 EXPECTATIONS = (
     "did_not_start", "late", "overdue", "too_fast", "too_slow", "too_few", "too_many", "too_often", "lost",
 )  # fmt: skip
+EXPECTATION_STATES = ("found", "over", "withdrawn")
 OBJECTIVES = ("availability", "latency", "errors", "freshness")
 SLO_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 
@@ -120,7 +121,25 @@ DECLARATION = _row(
     ("run span", "log event"),
     "What was declared of the pipeline: schedule, expectations, objectives; JSON, at most 2000 characters.",
 )
-EXPECTATION = _row("pipeline.expectation", "string", "metric", "What was not as expected.", values=EXPECTATIONS)
+EXPECTATION = _row(
+    "pipeline.expectation", "string", ("metric", "log event"), "What was not as expected.", values=EXPECTATIONS
+)
+EXPECTATION_STATE = _row(
+    "pipeline.expectation.state",
+    "string",
+    "log event",
+    "What became of that: it was found, it is over, or it turned out untrue.",
+    values=EXPECTATION_STATES,
+)
+EXPECTATION_SUBJECT = _row(
+    "pipeline.expectation.subject", "string", "log event", "What it is about: the due time, the run, or the success."
+)
+EXPECTATION_VALUE = _row("pipeline.expectation.value", "double", "log event", "What was found: seconds, records, runs.")
+EXPECTATION_LOW = _row("pipeline.expectation.low", "double", "log event", "The least that was expected.")
+EXPECTATION_HIGH = _row("pipeline.expectation.high", "double", "log event", "The most that was expected.")
+EXPECTATION_LEARNED = _row(
+    "pipeline.expectation.learned", "int", "log event", "From how many runs that was learned, where nobody stated it."
+)
 SLO_NAME = _row("pipeline.slo.name", "string", "metric", "Which objective.", values=OBJECTIVES)
 SLO_WINDOW = _row(
     "pipeline.slo.window", "string", "metric", "The time over which a burn rate is computed.", values=SLO_WINDOWS

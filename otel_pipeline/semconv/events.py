@@ -80,3 +80,23 @@ RUN_HEARTBEAT = _row(
         ),
     )
 )
+RUN_UNEXPECTED = _row(
+    Event(
+        "pipeline.run.unexpected",
+        "log record",
+        "An expectation was not met, or that is over or withdrawn. Sent by `otel-pipeline serve --forward`, under the "
+        "scope `otel_pipeline_kpis`.",
+        (
+            a.LOG_RECORD_UID,
+            a.PIPELINE_NAME,
+            a.RUN_ID,
+            a.EXPECTATION,
+            a.EXPECTATION_STATE,
+            a.EXPECTATION_SUBJECT,
+            a.EXPECTATION_VALUE,
+            a.EXPECTATION_LOW,
+            a.EXPECTATION_HIGH,
+            a.EXPECTATION_LEARNED,
+        ),
+    )
+)

@@ -12,9 +12,9 @@ after the other, and what is written meanwhile raises ``changes`` afterwards, so
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import case, func, or_, select, tuple_
 
 from otel_pipeline.declaration import effective
 from otel_pipeline.kpi.breaches import Change, Noted, fact_of, settled
@@ -23,7 +23,7 @@ from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
 from otel_pipeline.kpi.verdicts import Breach, History, records_by_run
 from otel_pipeline.store.rows import ATTEMPT, attempt_from, declared_in, record_from, stage_from
-from otel_pipeline.store.tables import REGULAR, breaches, run_keys, runs, stages, watched
+from otel_pipeline.store.tables import REGULAR, UNTOLD, breaches, run_keys, runs, stages, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,13 +36,21 @@ if TYPE_CHECKING:
     from otel_pipeline.store.database import Database
     from otel_pipeline.store.sums import Sums
 
-_COLUMNS = [column for column in breaches.c if column.name not in ("noted", "withdrawn")]
+_COLUMNS = [column for column in breaches.c if column.name not in ("noted", "withdrawn", "untold")]
+_ALSO_FOUND = 2
 _STANDS = breaches.c.withdrawn.is_(None)
 _RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
 _ATTEMPTS = select(*ATTEMPT).join(run_keys, run_keys.c.id == runs.c.run)
 _STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
     run_keys, run_keys.c.id == stages.c.run
 )
+
+
+class Untold(NamedTuple):
+    """A breach whose state is to be told; where that never was, ``also_found`` says to tell first that it was found."""
+
+    noted: Noted
+    also_found: bool
 
 
 def mark(database: Database, connection: Connection, pipelines: Iterable[str]) -> None:
@@ -88,7 +96,7 @@ def judge(
     known = noted(connection, breaches.c.pipeline == pipeline, or_(looked_at, still_open))
     changes = settled(known, verdict, now)
     for change in changes:
-        _put(connection, change.noted)
+        _put(connection, change)
     new, gone = ([fact_of(c.noted.breach) for c in changes if c.counted == sign] for sign in (1, -1))
     sums.apply(connection, engine.count(new, gone), now)
     return changes, verdict.faults
@@ -98,15 +106,39 @@ def noted(connection: Connection, *conditions: ColumnElement[bool], most: int | 
     """Breaches, the latest first."""
     wanted = select(breaches).where(*conditions).order_by(breaches.c.since.desc(), breaches.c.kind, breaches.c.subject)
     rows = connection.execute(wanted.limit(most)).mappings()
-    return [
-        Noted(Breach(**{column.name: row[column.name] for column in _COLUMNS}), row["noted"], row["withdrawn"])
-        for row in rows
-    ]
+    return [_noted(dict(row)) for row in rows]
+
+
+def _noted(row: Mapping[str, Any]) -> Noted:
+    breach = Breach(**{column.name: row[column.name] for column in _COLUMNS})
+    return Noted(breach, row["noted"], row["withdrawn"])
 
 
 def standing(connection: Connection, *conditions: ColumnElement[bool], most: int | None = None) -> list[Breach]:
     """Breaches that were not withdrawn, the latest first."""
     return [each.breach for each in noted(connection, _STANDS, *conditions, most=most)]
+
+
+def untold(connection: Connection, most: int) -> list[Untold]:
+    """Breaches whose state has not been told, at most so many, the earliest first."""
+    rows = connection.execute(select(breaches).where(UNTOLD).order_by(breaches.c.since).limit(most)).mappings()
+    return [Untold(_noted(dict(row)), also_found=row["untold"] == _ALSO_FOUND) for row in rows]
+
+
+def place_of(each: Noted) -> tuple[str, str, str]:
+    """What a breach is known by, in the order in which breaches are written."""
+    return each.breach.pipeline, each.breach.kind, each.breach.subject
+
+
+def told(connection: Connection, each: Noted) -> None:
+    """It has been told; where it has turned meanwhile it stays due."""
+    same = [
+        column.is_(None) if value is None else column.is_not(None)
+        for column, value in ((breaches.c.resolved, each.breach.resolved), (breaches.c.withdrawn, each.withdrawn))
+    ]
+    key = (breaches.c.pipeline, breaches.c.kind, breaches.c.subject)
+    this = [column == value for column, value in zip(key, place_of(each), strict=True)]
+    connection.execute(breaches.update().where(*this, *same).values(untold=0))
 
 
 def open_by_kind(connection: Connection) -> dict[tuple[str, str], int]:
@@ -164,10 +196,12 @@ def _records(connection: Connection, pipeline: str) -> dict[str, int | None]:
     return records_by_run(found, ((row["key"], stage_from(dict(row))) for row in rows))
 
 
-def _put(connection: Connection, each: Noted) -> None:
+def _put(connection: Connection, change: Change) -> None:
+    each = change.noted
     row: dict[str, Any] = {**asdict(each.breach), "noted": each.noted, "withdrawn": each.withdrawn}
     key = {name: row.pop(name) for name in ("pipeline", "kind", "subject")}
     this = [breaches.c[name] == value for name, value in key.items()]
     # No other transaction is at this pipeline's breaches: its row is locked.
-    if not connection.execute(breaches.update().where(*this).values(**row)).rowcount:
-        connection.execute(breaches.insert().values(**key, **row))
+    due = {"untold": case((breaches.c.untold == _ALSO_FOUND, _ALSO_FOUND), else_=1)} if change.turned else {}
+    if not connection.execute(breaches.update().where(*this).values(**row, **due)).rowcount:
+        connection.execute(breaches.insert().values(**key, **row, untold=_ALSO_FOUND))

@@ -170,6 +170,18 @@ class Store:
             with self._writing() as connection:
                 exports.deliver(self._database, connection, due)
 
+    def untold(self, most: int) -> list[breaches.Untold]:
+        """Breaches whose state has not been told to those who keep events: at most so many, the earliest first."""
+        with self._database.translated(), self._database.reading() as connection:
+            return breaches.untold(connection, most)
+
+    def told(self, these: Iterable[breaches.Untold]) -> None:
+        """Note that it has been."""
+        with self._writing() as connection:
+            # In the order in which ``judge`` writes them: nobody waits in a circle.
+            for each in sorted(these, key=lambda each: breaches.place_of(each.noted)):
+                breaches.told(connection, each.noted)
+
     def release(self, holder: str) -> None:
         """Let another process export at once."""
         with self._writing() as connection:

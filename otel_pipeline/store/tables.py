@@ -208,11 +208,14 @@ breaches = Table(
     Column("learned", Integer),
     Column("noted", BigInteger, nullable=False),
     Column("withdrawn", BigInteger),
+    Column("untold", Integer, nullable=False),  # events that are due: 1 of its state, 2 also that it was found
     PrimaryKeyConstraint("pipeline", "kind", "subject"),
     sqlite_with_rowid=False,
 )
 Index("breach_by_time", breaches.c.pipeline, breaches.c.about)
 Index("breach_by_since", breaches.c.since)
+UNTOLD = breaches.c.untold > literal_column("0")
+Index("breach_untold", breaches.c.since, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
 _unresolved = breaches.c.resolved.is_(None)
 Index("breach_open", breaches.c.pipeline, breaches.c.kind, sqlite_where=_unresolved, postgresql_where=_unresolved)
 

@@ -44,6 +44,7 @@ CREATE TABLE breach (
 	learned INTEGER, 
 	noted BIGINT NOT NULL, 
 	withdrawn BIGINT, 
+	untold INTEGER NOT NULL, 
 	PRIMARY KEY (pipeline, kind, subject)
 )
  WITHOUT ROWID
@@ -297,12 +298,13 @@ CREATE TABLE watermark (
 
 ;
 CREATE INDEX run_key_by_last ON run_key (last);
-CREATE INDEX run_by_start ON run (pipeline, started, ended, result, backfill);
 CREATE INDEX run_open ON run (seen, pipeline) WHERE result IS NULL;
+CREATE INDEX run_by_start ON run (pipeline, started, ended, result, backfill);
 CREATE INDEX run_by_end ON run (pipeline, final, result, ended, backfill, started);
 CREATE INDEX checked_by_end ON checked (dataset, ended, run_id);
+CREATE INDEX breach_by_since ON breach (since);
+CREATE INDEX breach_untold ON breach (since) WHERE untold > 0;
 CREATE INDEX breach_open ON breach (pipeline, kind) WHERE resolved IS NULL;
 CREATE INDEX breach_by_time ON breach (pipeline, about);
-CREATE INDEX breach_by_since ON breach (since);
 CREATE INDEX stream_by_time ON stream (time);
 COMMIT;
