@@ -117,6 +117,8 @@ def kpis() -> str:
         "any of its names.",
         "A run that was closed as lost and ends after all is corrected. A count that nobody reported is absent: "
         "unknown is not zero.",
+        "## The four golden signals of every pipeline",
+        _table(("Signal", "Answers", "PromQL"), ((signal, text, _code(query)) for signal, text, query in _SIGNALS)),
         "## Retries and backfills",
         "Of several attempts at a run the last one counts as a run; `pipeline.run.superseded` counts the others. A run "
         "that fills in old data says `backfill=True`, and is kept apart: it is counted in `pipeline.run.backfilled`, "
@@ -151,6 +153,29 @@ def kpis() -> str:
     )
 
 
+_SIGNALS = (
+    (
+        "latency",
+        "how long its runs take, 95 of 100 at most",
+        "histogram_quantile(0.95, sum by (pipeline_name, le) (rate(pipeline_run_duration_seconds_bucket[1d])))",
+    ),
+    (
+        "traffic",
+        "how many records a second it reads and writes",
+        "sum by (pipeline_name, pipeline_dataset_operation) (rate(pipeline_dataset_records_total[1d]))",
+    ),
+    (
+        "errors",
+        "which share of its runs fails",
+        'sum by (pipeline_name) (rate(pipeline_run_ended_total{pipeline_run_result=~"failure|timeout|lost"}[1d]))'
+        " / sum by (pipeline_name) (rate(pipeline_run_ended_total[1d]))",
+    ),
+    (
+        "saturation",
+        "which share of the time it is running; towards 1 there is no room left, above 1 its runs overlap",
+        "sum by (pipeline_name) (rate(pipeline_run_duration_seconds_sum[1d]))",
+    ),
+)
 _SCHEDULED = """def load_orders(**context):
     dag_run, attempt = context["dag_run"], context["ti"].try_number
     backfill = dag_run.run_type == "backfill"

@@ -110,6 +110,18 @@ def test_every_name_of_the_catalogue_is_served() -> None:
     assert {name.name: name.type for name in names_of(CATALOGUE)}["etl_pipeline_runtime_seconds"] == "summary"
 
 
+def test_the_golden_signals_of_the_docs_ask_for_what_is_served() -> None:
+    """Each of the four by series and labels that there are."""
+    page = (Path(__file__).parents[2] / "docs" / "kpis.md").read_text("utf-8")
+    section = page.partition("golden signals")[2].partition("## ")[0]
+    asked = set(re.findall(r"pipeline_\w+(?=[{\[])", section))
+    labels = set(re.findall(r"pipeline_(?:name|dataset_operation|run_result)\b", section))
+    series = exposed()
+    assert len(asked) == 4
+    assert asked <= {name.partition("{")[0] for name in series}
+    assert labels <= {label for name in series for label in re.findall(r"(\w+)=", name)}
+
+
 def test_packs_of_aliases_can_be_left_out() -> None:
     """The canonical names stay; the setting knows each pack."""
     assert get_args(Pack) == PACKS
