@@ -6,6 +6,7 @@ A subcommand is a row of ``COMMANDS``: what it is, its arguments, what it calls.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+PIPE_CLOSED = 141
+"""The exit status when nobody reads on (``| head``): what a shell shows of a command that SIGPIPE ended."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ``otel-pipeline run`` does not return: the process ends as the command ended.
     """
+    try:
+        try:
+            return _called(argv)
+        finally:
+            if sys.stdout is not None:  # closed by the parent, as some daemons do
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends, and would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+def _called(argv: Sequence[str] | None) -> int:
     parser = parser_of(COMMANDS)
     arguments = parser.parse_args(argv)
     if (call := getattr(arguments, "call", None)) is None:
@@ -87,6 +105,8 @@ def _queue(arguments: argparse.Namespace) -> int:
         if arguments.action == "drain":
             return queues.drain(arguments.queue_dir, timeout=arguments.timeout, live=arguments.live)
         return queues.retry(arguments.queue_dir)
+    except BrokenPipeError:
+        raise
     except (PipelineTelemetryError, OSError) as error:
         sys.stderr.write(f"otel-pipeline queue {arguments.action}: {error}\n")
         return 2
@@ -129,6 +149,8 @@ def _history(arguments: argparse.Namespace) -> int:
     }
     try:
         return calls[name.rpartition(" ")[2]]()
+    except BrokenPipeError:
+        raise
     except (PipelineTelemetryError, OSError) as error:
         sys.stderr.write(f"{name}: {error}\n")
         return 2
@@ -137,7 +159,7 @@ def _history(arguments: argparse.Namespace) -> int:
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grpc", default="127.0.0.1:4317", metavar="HOST:PORT", help="OTLP over gRPC (%(default)s)")
     parser.add_argument("--http", default="127.0.0.1:4318", metavar="HOST:PORT", help="over HTTP (%(default)s)")
-    parser.add_argument("--store", metavar="FILE", help="where runs and KPIs are kept (setting store)")
+    parser.add_argument("--store", metavar="FILE|URL", help="where runs and KPIs are kept (setting store)")
     parser.add_argument("--forward", metavar="URL", help="where KPI metrics go, by OTLP (setting forward)")
     parser.add_argument(
         "--forward-interval", type=float, metavar="SECONDS", help="between their exports (setting forward_interval)"

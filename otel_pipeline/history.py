@@ -50,8 +50,10 @@ FORMATS: dict[str, Callable[[names.Name, Sequence[statistics.Statistic]], str]] 
 def runs(pipeline: str | None, *, last: int | None = None, as_json: bool = False) -> int:
     """Print the last runs of each pipeline, or of one: ``last`` of each, else 10, as JSON all. Exit status 0.
 
-    1 when there is no such pipeline.
+    1 when there is no such pipeline. Raises UsageError for ``last`` below 1.
     """
+    if last is not None and last < 1:
+        raise UsageError(f"--last {last}: want 1 or more")
     most = last if last is not None else MOST if as_json else MOST_SHOWN
     with _reader() as reader:
         known = reader.pipelines()
@@ -123,7 +125,9 @@ def seconds(window: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", window)
     if not parts or "".join(number + unit for number, unit in parts) != window:
         raise UsageError(f"--window {window!r}: want a number with a unit, such as 90s, 15m, 1h, 7d")
-    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    if (total := sum(float(number) * _UNITS[unit] for number, unit in parts)) == 0:
+        raise UsageError(f"--window {window!r}: want more than no time, such as 90s, 15m, 1h, 7d")
+    return total
 
 
 def run_object(record: RunRecord, stages: Sequence[Stage]) -> dict[str, Any]:

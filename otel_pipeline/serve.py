@@ -243,7 +243,9 @@ def _listen(add_port: Callable[[str], int], address: Address) -> int:
 
 def _reason(error: OSError) -> str:
     # asyncio and socket add to the system's words what we have said already; a name that is not found has no errno.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return (error.strerror or str(error)).partition(" (while attempting")[0]
 
 
 def _collect_less() -> None:

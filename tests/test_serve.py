@@ -122,6 +122,18 @@ def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+def test_a_name_that_is_not_found_is_said_in_the_systems_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the standard library adds to them: the address is quoted already."""
+
+    def not_found(address: tuple[str, int], **_: object) -> socket.socket:
+        said = f"Name or service not known (while attempting to bind on address {address!r})"
+        raise socket.gaierror(socket.EAI_NONAME, said)
+
+    monkeypatch.setattr(socket, "create_server", not_found)
+    with pytest.raises(SettingError, match=r"--http etl:4318: cannot listen there: Name or service not known$"):
+        Address("etl", 4318).bound("--http")
+
+
 def test_a_store_that_is_none_is_one_line(tmp_path: Path) -> None:
     """Exit status 2."""
     (tmp_path / "store.db").write_text("no database, but long enough to be taken for one" * 100)

@@ -31,7 +31,11 @@ _CAUSES = (
     ("not a database", StoreError, "it is no SQLite database; move it away, or name another (OTEL_PIPELINE_STORE)"),
     ("readonly", StoreError, "it is read-only; what has ended stays in the queue until it can be written"),
     ("full", StoreError, "the disk is full; what has ended stays in the queue until there is room"),
-    ("unable to open", StoreError, "it cannot be opened; see its folder's permissions (OTEL_PIPELINE_STORE)"),
+    (
+        "unable to open",
+        StoreError,
+        "it cannot be opened; want a file in a folder that may be written (OTEL_PIPELINE_STORE)",
+    ),
 )
 _AT_ONCE = 100
 """Values looked for by one statement."""
