@@ -19,6 +19,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from otel_pipeline.instrument import registry
+from otel_pipeline.instrument.collector import shield
 from otel_pipeline.instrument.context import FRAME_KEY, current
 from otel_pipeline.instrument.frame import Frame
 from otel_pipeline.instrument.records import CountsItself
@@ -175,6 +176,7 @@ class _Lazy(CountsItself):
     def __del__(self) -> None:
         if self._done:
             return
+        shield()
         if self._inner is not None:
             # The body unwinds now as it would anyway, but in its own context: a span of the user's that it holds open
             # would otherwise make *that* context the current one here.

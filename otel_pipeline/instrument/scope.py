@@ -21,6 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
 from otel_pipeline.instrument import registry, results
+from otel_pipeline.instrument.collector import shield
 from otel_pipeline.instrument.context import FRAME_KEY, current, inside
 from otel_pipeline.instrument.frame import Frame
 from otel_pipeline.semconv import attributes as a
@@ -145,6 +146,7 @@ class Scope(Frame):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        shield()
         self.leave(self._covers)
         self._go_back()
         if error is not None or not self.outlives:
