@@ -178,8 +178,7 @@ class _Lazy(CountsItself):
             return
         shield()
         if self._inner is not None:
-            # The body unwinds now as it would anyway, but in its own context: a span of the user's that it holds open
-            # would otherwise make *that* context the current one here.
+            # The body unwinds now as it would anyway, but in its own context, not in whichever is current here.
             here = current.get()
             current.set(self._inner)
             self._drop()
