@@ -2,9 +2,9 @@
 
 Before Python 3.12 the garbage collector may run in the middle of ``ContextVar.set``, at an allocation there. A
 generator that it ends then unwinds, our stages in it end, and each sets the context in turn; the outer ``set`` goes on
-reading the values that these have replaced, and freed. So whatever of ours may run in a finalizer first holds the values
-that there are, until this thread does something of ours outside of a collection. From 3.12 on the collector runs
-between instructions, and there is nothing to do.
+reading the values that these have replaced, and freed. So whatever of ours may run in a finalizer first holds the
+values that there are, until this thread does something of ours outside of a collection. From 3.12 on the collector
+runs between instructions, and there is nothing to do.
 """
 
 from __future__ import annotations
