@@ -188,21 +188,6 @@ class Engine:
                     total[feed.bucket(value)] += sign
 
 
-def amounts_of(kpi: Kpi, fact: Fact) -> list[int] | None:
-    """What a fact adds to its series of ``kpi``; None when it says nothing to it."""
-    feed = Feed(kpi)
-    value = fact.get(feed.value)
-    if not feed.takes(fact) or not isinstance(value, (int, float)):
-        return None
-    place = 0 if feed.bounds is None else feed.bucket(value)
-    return [int(value), *(int(index in (1, place)) for index in range(1, feed.width))]
-
-
-def series_of(kpi: Kpi, fact: Fact) -> Series:
-    """The series that a fact belongs to."""
-    return Feed(kpi).series(fact)
-
-
 class Feed:
     """How facts feed one row of the catalogue, ``kpi``: with what, their field ``value``, and which series of it.
 
