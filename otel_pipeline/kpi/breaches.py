@@ -70,6 +70,12 @@ def settled(noted: Iterable[Noted], judged: Judged, now: int) -> list[Change]:
     return sorted(changes, key=lambda change: (change.noted.breach.kind, change.noted.breach.subject))
 
 
+def facts_of(changes: Iterable[Change]) -> tuple[list[tuple[FactEvent, Fact]], list[tuple[FactEvent, Fact]]]:
+    """What changes add to the sums, and what they take back."""
+    counted = [(change.counted, fact_of(change.noted.breach)) for change in changes if change.counted]
+    return [fact for sign, fact in counted if sign > 0], [fact for sign, fact in counted if sign < 0]
+
+
 def fact_of(breach: Breach) -> tuple[FactEvent, Fact]:
     """What a breach says to the catalogue."""
     return "breach", {"pipeline": breach.pipeline, "what": breach.kind, "one": 1}

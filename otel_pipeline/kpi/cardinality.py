@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 MOST_SERIES = 10_000
+MOST_BUCKETS = 20
+"""Of the widest histogram: the store has a column for each."""
 OVERFLOW = "__overflow__"
 """Every label of the overflow series."""
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from otel_pipeline.declaration import effective
 from otel_pipeline.kpi import slo
-from otel_pipeline.kpi.breaches import fact_of, settled
+from otel_pipeline.kpi.breaches import facts_of, settled
 from otel_pipeline.kpi.engine import Engine, Series, StageId, Tally, Updates
 from otel_pipeline.kpi.measures import figures_of
+from otel_pipeline.kpi.names import label_name
 from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineState, State, figures
 from otel_pipeline.kpi.streams import Streams, split
 from otel_pipeline.kpi.values import run_key
@@ -94,8 +95,7 @@ class MemoryEngine:
         found = [
             figure.numbers[1 if figure.kpi.metric.instrument == "histogram" else 0]
             for figure in self.figures(now)
-            if figure.kpi.name == name
-            and wanted <= {(key.replace(".", "_"), text) for key, text in _labels(figure).items()}
+            if figure.kpi.name == name and wanted <= {(label_name(key), text) for key, text in _labels(figure).items()}
         ]
         return sum(found) if found else None
 
@@ -123,8 +123,7 @@ class MemoryEngine:
         for change in changes:
             breach = change.noted.breach
             self._noted[breach.pipeline, breach.kind, breach.subject] = change.noted
-        new, gone = ([fact_of(c.noted.breach) for c in changes if c.counted == sign] for sign in (1, -1))
-        self._apply(self._engine.count(new, gone))
+        self._apply(self._engine.count(*facts_of(changes)))
         return changes
 
     def noted(self, pipeline: str) -> list[Noted]:

@@ -21,6 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from otel_pipeline.kpi import layers
 from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.kpi.values import RunSeen
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
@@ -39,7 +40,6 @@ MOST_NAME = 256
 _MOST_COUNT = 2**53  # beyond, JSON's numbers are not exact
 _MOST_TIME = 2**63 - 1
 _MOST_ITEMS = 1000
-_DAY_NS = 86_400 * 10**9
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 
 
@@ -106,7 +106,7 @@ def is_ours(scope: str) -> bool:
 
 def time_limit(now: int | None) -> int:
     """The last time that is believed: a day ahead."""
-    return _MOST_TIME if now is None else now + _DAY_NS
+    return _MOST_TIME if now is None else now + DAY_NS
 
 
 def _span(span: Any, read: Read, limit: int) -> Value | None:

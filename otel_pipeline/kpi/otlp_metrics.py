@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from otel_pipeline.kpi import layers
+from otel_pipeline.kpi.cardinality import MOST_BUCKETS
 from otel_pipeline.kpi.otlp import MOST_NAME, NAME_BYTES, NotOtlpError, Read, is_ours, time_limit
 from otel_pipeline.kpi.streams import Labels, Measure, Numbers, Point
 from otel_pipeline.semconv import attributes as a
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.tables import Instrument
 
 MOST_LABELS = 20
-MOST_BUCKETS = 20
 _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 _COUNTED = frozenset(kpi.name for kpi in CATALOGUE)
 _IDENTITY = (a.SERVICE_NAME, "service.namespace", a.SERVICE_INSTANCE_ID)

@@ -19,6 +19,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from otel_pipeline.errors import SettingError
+from otel_pipeline.kpi.cardinality import MOST_BUCKETS
 from otel_pipeline.kpi.names import Name, names_of, prometheus_name
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv.catalogue import CATALOGUE, FIELDS, Kpi
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 KEYS = ("name", "event", "value", "where", "labels", "instrument", "unit", "description", "buckets")
 """What a row may say; ``name`` and ``event`` it must."""
 INSTRUMENTS = ("counter", "histogram")
-MOST_BOUNDS = 19
-"""A bucket more is the store's widest histogram."""
+MOST_BOUNDS = MOST_BUCKETS - 1
 _UNITS = {**dict.fromkeys(SECONDS, "s"), "bytes": "By"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}

@@ -17,12 +17,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from otel_pipeline.errors import ExpectationError
+from otel_pipeline.kpi.times import DAY_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
-DAY_NS = 86_400 * 10**9
 _SECOND = 10**9
 _MARGIN = timedelta(hours=26)  # wider than a zone's offset and any jump of its clock
 _FARTHEST_DAYS = 366

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_pipeline.kpi import slo
 from otel_pipeline.kpi.cardinality import OVERFLOW
 from otel_pipeline.kpi.engine import Feed, Series
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.semconv.catalogue import UNEXPECTED
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.slo import Tallied
     from otel_pipeline.semconv.catalogue import FactEvent, Kpi
 
-WINDOW_NS = 30 * 86_400 * 10**9
+WINDOW_NS = 30 * DAY_NS
 """Over which runs rates are computed, where no SLO says otherwise."""
 ALIVE_NS = 60 * 10**9
 """A run without end is active while its last sign of life is younger: four heartbeats of 15 s."""

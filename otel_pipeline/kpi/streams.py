@@ -23,13 +23,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from otel_pipeline.kpi.times import DAY_NS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otel_pipeline.kpi.values import Counted
     from otel_pipeline.semconv.tables import Instrument
 
-WINDOW_NS = 7 * 86_400 * 10**9
+WINDOW_NS = 7 * DAY_NS
 ALIVE_NS = 5 * 60 * 10**9
 
 Labels = tuple[tuple[str, str], ...]

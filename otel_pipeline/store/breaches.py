@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import case, func, or_, select, tuple_
 
 from otel_pipeline.declaration import effective
-from otel_pipeline.kpi.breaches import Change, Noted, fact_of, settled
+from otel_pipeline.kpi.breaches import Change, Noted, facts_of, settled
 from otel_pipeline.kpi.expectations import LOADED, judged
 from otel_pipeline.kpi.silence import LEAST_NS
 from otel_pipeline.kpi.values import run_key
 from otel_pipeline.kpi.verdicts import Breach, History, records_by_run
-from otel_pipeline.store.rows import ATTEMPT, attempt_from, declared_in, record_from, stage_from
-from otel_pipeline.store.tables import REGULAR, UNTOLD, breaches, run_keys, runs, stages, watched
+from otel_pipeline.store.rows import ATTEMPT, RUNS, STAGES, attempt_from, declared_in, record_from, stage_from
+from otel_pipeline.store.tables import REGULAR, UNTOLD, breaches, run_keys, runs, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,11 +39,7 @@ if TYPE_CHECKING:
 _COLUMNS = [column for column in breaches.c if column.name not in ("noted", "withdrawn", "untold")]
 _ALSO_FOUND = 2
 _STANDS = breaches.c.withdrawn.is_(None)
-_RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
 _ATTEMPTS = select(*ATTEMPT).join(run_keys, run_keys.c.id == runs.c.run)
-_STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
-    run_keys, run_keys.c.id == stages.c.run
-)
 
 
 class Untold(NamedTuple):
@@ -97,8 +93,7 @@ def judge(
     changes = settled(known, verdict, now)
     for change in changes:
         _put(connection, change)
-    new, gone = ([fact_of(c.noted.breach) for c in changes if c.counted == sign] for sign in (1, -1))
-    sums.apply(connection, engine.count(new, gone), now)
+    sums.apply(connection, engine.count(*facts_of(changes)), now)
     return changes, verdict.faults
 
 
@@ -159,7 +154,7 @@ def objectives_of(connection: Connection, details: Mapping[str, str | None]) -> 
 def open_runs(connection: Connection, now: int) -> list[RunRecord]:
     """The runs without an end that said nothing for as long as the least patience."""
     silent = runs.c.result.is_(None) & (runs.c.seen < now - LEAST_NS)
-    return [record_from(dict(row)) for row in connection.execute(_RUNS.where(silent)).mappings()]
+    return [record_from(dict(row)) for row in connection.execute(RUNS.where(silent)).mappings()]
 
 
 def heard(connection: Connection, now: int) -> int:
@@ -190,9 +185,9 @@ def _history(connection: Connection, pipeline: str, file: str | None, since: int
 
 
 def _records(connection: Connection, pipeline: str) -> dict[str, int | None]:
-    found = [record_from(dict(row)) for row in connection.execute(_latest(_RUNS, pipeline)).mappings()]
+    found = [record_from(dict(row)) for row in connection.execute(_latest(RUNS, pipeline)).mappings()]
     keys = sorted({run_key(record) for record in found})
-    rows = connection.execute(_STAGES.where(run_keys.c.key.in_(keys))).mappings()
+    rows = connection.execute(STAGES.where(run_keys.c.key.in_(keys))).mappings()
     return records_by_run(found, ((row["key"], stage_from(dict(row))) for row in rows))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, select
 
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.semconv.attributes import RUN_RESULTS
 from otel_pipeline.store.tables import daily, runs
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from otel_pipeline.kpi.values import RunRecord
     from otel_pipeline.store.database import Database
 
-DAY_NS = 86_400 * 10**9
 _AT_ONCE = 500
 
 

@@ -16,7 +16,7 @@ from otel_pipeline.kpi.state import ALIVE_NS, WINDOW_NS, DatasetState, PipelineS
 from otel_pipeline.kpi.verdicts import subject_of
 from otel_pipeline.store import breaches, daily, exports, streams, sums, tables
 from otel_pipeline.store.objectives import tallied
-from otel_pipeline.store.rows import record_from, stage_from
+from otel_pipeline.store.rows import RUNS, STAGES, record_from, stage_from
 from otel_pipeline.store.tables import run_keys, runs, stages, watermarks
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ class Outcome(NamedTuple):
     started: int
     ended: int | None
     result: str | None
-
-
-_RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
-_STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
-    run_keys, run_keys.c.id == stages.c.run
-)
 
 
 # One look into the index for each name: DISTINCT would read all rows.
@@ -113,7 +107,7 @@ class Reader:
 
     def last_runs(self, pipeline: str, most: int) -> list[RunRecord]:
         """The last runs of a pipeline, open ones too, latest start first."""
-        wanted = _RUNS.where(runs.c.pipeline == pipeline).order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
+        wanted = RUNS.where(runs.c.pipeline == pipeline).order_by(runs.c.started.desc(), runs.c.span_id).limit(most)
         return [record_from(row) for row in self._rows(wanted)]
 
     def outcomes(self, most: int) -> dict[str, list[Outcome]]:
@@ -128,15 +122,15 @@ class Reader:
         if name == "last":
             latest = [record for pipeline in self.pipelines() for record in self.last_runs(pipeline, 1)]
             return [max(latest, key=lambda record: record.started)] if latest else []
-        exact = self._rows(_RUNS.where(run_keys.c.key == name).order_by(runs.c.started.desc()).limit(_MOST_FOUND))
+        exact = self._rows(RUNS.where(run_keys.c.key == name).order_by(runs.c.started.desc()).limit(_MOST_FOUND))
         # By comparison, not LIKE, so that the index is used whatever the collation and letters are.
         begins = (run_keys.c.key >= name) & (run_keys.c.key < f"{name}\U0010ffff")
-        found = exact or self._rows(_RUNS.where(begins).order_by(run_keys.c.key).limit(_MOST_FOUND))
+        found = exact or self._rows(RUNS.where(begins).order_by(run_keys.c.key).limit(_MOST_FOUND))
         return sorted(map(record_from, found), key=lambda record: -record.started)
 
     def last_good_before(self, record: RunRecord) -> RunRecord | None:
         """The last run of the same pipeline that succeeded and started earlier; of a backfill the last backfill."""
-        good = _RUNS.where(
+        good = RUNS.where(
             runs.c.pipeline == record.pipeline,
             runs.c.result == "success",
             runs.c.backfill == int(record.backfill),
@@ -150,9 +144,9 @@ class Reader:
 
         Attempts that share run id and trace are told apart by time: a stage belongs to the last that began before it.
         """
-        of_key = self._rows(_STAGES.where(run_keys.c.key == record.run_id))
+        of_key = self._rows(STAGES.where(run_keys.c.key == record.run_id))
         found = [stage for row in of_key if (stage := stage_from(row)).trace_id == record.trace_id]
-        attempts = map(record_from, self._rows(_RUNS.where(run_keys.c.key == record.run_id)))
+        attempts = map(record_from, self._rows(RUNS.where(run_keys.c.key == record.run_id)))
         others = [each.started for each in attempts if each.trace_id == record.trace_id]
         if len(others) > 1:
             after = min((start for start in others if start > record.started), default=2**63)
@@ -163,12 +157,12 @@ class Reader:
     def facts_ended(self, since: int, until: int) -> Iterator[Dated]:
         """What the runs and stages that ended in that time say, and what was not as expected from then on."""
         active = run_keys.c.last > since
-        for record in map(record_from, self._rows(_RUNS.where(active, runs.c.ended > since, runs.c.ended <= until))):
+        for record in map(record_from, self._rows(RUNS.where(active, runs.c.ended > since, runs.c.ended <= until))):
             if record.run is not None:
                 for event, fact in facts_of_run(record.run, superseded=record.superseded):
                     yield record.run.ended, event, fact
         ended = stages.c.started + stages.c.duration
-        for stage in map(stage_from, self._rows(_STAGES.where(active, ended > since, ended <= until))):
+        for stage in map(stage_from, self._rows(STAGES.where(active, ended > since, ended <= until))):
             for event, fact in facts_of_stage(stage):
                 yield stage.ended, event, fact
         began = tables.breaches.c.since

@@ -11,11 +11,13 @@ from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqlalchemy import select
+
 from otel_pipeline.kpi.facts import nanoseconds
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.kpi.verdicts import Attempt, subject
 from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
-from otel_pipeline.store.tables import COUNTS, run_keys, runs
+from otel_pipeline.store.tables import COUNTS, run_keys, runs, stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +68,14 @@ class Key(NamedTuple):
     id: int
     trace_id: bytes
     pipeline: str | None
+
+
+RUNS = select(runs, run_keys.c.key, run_keys.c.trace_id).join(run_keys, run_keys.c.id == runs.c.run)
+"""What ``record_from`` reads."""
+STAGES = select(stages, run_keys.c.key, run_keys.c.trace_id, run_keys.c.pipeline).join(
+    run_keys, run_keys.c.id == stages.c.run
+)
+"""What ``stage_from`` reads."""
 
 
 def run_row(key: Key, record: RunRecord) -> Row:

@@ -19,6 +19,7 @@ from otel_pipeline.config import is_url
 from otel_pipeline.kpi import silence
 from otel_pipeline.kpi.engine import Engine
 from otel_pipeline.kpi.streams import split
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.store import breaches, daily, exports, schema, streams
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.ledger import SqlLedger
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.catalogue import Kpi
     from otel_pipeline.store.database import Database
 
-DAY_NS = 86_400 * 10**9
 RETENTION_NS = 400 * DAY_NS
 """How long runs are kept. What ended before is late when it arrives: it may have been counted and forgotten."""
 _CLOCKS_NS = 3600 * 10**9
@@ -113,12 +113,12 @@ class Store:
         ``file``: what a config file declares, by pipeline; None leaves what it said before. Returns what has changed,
         and lines about what was declared and cannot be used.
         """
-        with self._database.translated(), self._database.reading() as connection:
+        with self._snapshot() as connection:
             news = breaches.news_in(connection, file) if file is not None else {}
         if news:
             with self._writing() as connection:
                 breaches.take_in(self._database, connection, news, now)
-        with self._database.translated(), self._database.reading() as connection:
+        with self._snapshot() as connection:
             waiting = breaches.waiting(connection, now)
         changes: list[Change] = []
         faults: list[str] = []
@@ -131,7 +131,7 @@ class Store:
 
     def close_silent(self, *, now: int) -> Counter[str]:
         """Close as lost the open runs that are no longer heard of (``kpi.silence``)."""
-        with self._database.translated(), self._database.reading() as connection:
+        with self._snapshot() as connection:
             heard = breaches.heard(connection, now)
             gone = [run for run in breaches.open_runs(connection, now) if silence.is_lost(run, heard, now)]
         return self.write([silence.closed(run) for run in gone], now=now) if gone else Counter()
@@ -139,7 +139,7 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reader]:
         """A reader, of one moment: what is written meanwhile is not seen."""
-        with self._database.translated(), self._database.reading() as connection:
+        with self._snapshot() as connection:
             yield Reader(connection, self._counting.catalogue)
 
     def begin_exports(self, *, now: int | None = None) -> None:
@@ -172,7 +172,7 @@ class Store:
 
     def untold(self, most: int) -> list[breaches.Untold]:
         """Breaches whose state has not been told to those who keep events: at most so many, the earliest first."""
-        with self._database.translated(), self._database.reading() as connection:
+        with self._snapshot() as connection:
             return breaches.untold(connection, most)
 
     def told(self, these: Iterable[breaches.Untold]) -> None:
@@ -210,6 +210,11 @@ class Store:
         with self._database.writing() as connection:
             self._database.alone(connection)
             schema.upgrade(connection)
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        with self._database.translated(), self._database.reading() as connection:
+            yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:

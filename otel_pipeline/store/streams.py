@@ -14,23 +14,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 
 from otel_pipeline.kpi.cardinality import MOST_SERIES, OVERFLOW
-from otel_pipeline.kpi.streams import ALIVE_NS, WINDOW_NS, Measure, Total
+from otel_pipeline.kpi.streams import ALIVE_NS, WINDOW_NS, Measure, Total, plus
+from otel_pipeline.store.sums import labels_of, text_of
 from otel_pipeline.store.tables import NUMBERS, bases, latest, measures, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from otel_pipeline.kpi.streams import Labels, Point
+    from otel_pipeline.kpi.streams import Labels, Numbers, Point
     from otel_pipeline.store.database import Database
 
-_FOLDED_AT_ONCE = 500
+_FOLDED_AT_ONCE = 300  # three parameters each, and old versions of SQLite take 999
+_KEY = tuple_(streams.c.kpi, streams.c.labels, streams.c.stream)
 
 
 class StreamRows:
@@ -98,12 +101,10 @@ class StreamRows:
         empty = (None,) * (len(NUMBERS) - width)
         rows = [(*key, point.time, *point.numbers, *empty) for key, point in sorted(old.items())]
         new = self._database.add_new(connection, streams, rows)
-        less: dict[tuple[Any, ...], tuple[float, ...]] = {}
-        for key in new:
-            numbers = [-number for number in old[key].numbers]
-            less[key[:2]] = tuple(a + b for a, b in zip(less.get(key[:2], (0.0,) * width), numbers, strict=True))
-        added = [(*series, 0, *numbers) for series, numbers in sorted(less.items())]
-        self._database.merge(connection, bases, added, ("kpi", "labels", "created", *NUMBERS[:width]))
+        less: dict[tuple[str, str], Numbers] = {}
+        for name, labels, stream in new:
+            less[name, labels] = plus(less.get((name, labels)), old[name, labels, stream].numbers, -1)
+        _add(self._database, connection, less)
 
     def _define(self, connection: Connection, points: Iterable[Point]) -> None:
         """Know what every metric among them is: the definition that was first committed."""
@@ -166,22 +167,28 @@ def fold(database: Database, connection: Connection, now: int) -> int:
     """Add some of the streams that have been silent for the window to their bases; how many."""
     silent = select(streams).where(streams.c.time < now - WINDOW_NS).order_by(streams.c.time).limit(_FOLDED_AT_ONCE)
     rows = sorted(connection.execute(silent.with_for_update(skip_locked=True)).all())
-    for name, labels, stream, _, *numbers in rows:
-        told = [number for number in numbers if number is not None]
-        database.merge(
-            connection, bases, [(name, labels, 0, *told)], ("kpi", "labels", "created", *NUMBERS[: len(told)])
-        )
-        of_it = (streams.c.kpi == name) & (streams.c.labels == labels) & (streams.c.stream == stream)
-        connection.execute(delete(streams).where(of_it))
+    more: dict[tuple[str, str], Numbers] = {}
+    for name, labels, _, _, *numbers in rows:
+        more[name, labels] = plus(more.get((name, labels)), tuple(number for number in numbers if number is not None))
+    _add(database, connection, more)
+    connection.execute(delete(streams).where(_KEY.in_([row[:3] for row in rows])))
     gone = latest.c.kpi.in_(select(measures.c.name).where(measures.c.instrument == "updowncounter"))
     connection.execute(delete(latest).where(gone, latest.c.time < now - WINDOW_NS))
     return len(rows)
 
 
+def _add(database: Database, connection: Connection, amounts: Mapping[tuple[str, str], Numbers]) -> None:
+    by_width: dict[int, list[tuple[str | float, ...]]] = {}
+    for series, numbers in sorted(amounts.items()):
+        by_width.setdefault(len(numbers), []).append((*series, 0, *numbers))
+    for width, rows in sorted(by_width.items()):
+        database.merge(connection, bases, rows, ("kpi", "labels", "created", *NUMBERS[:width]))
+
+
 def _text(labels: Labels) -> str:
-    return json.dumps([text for pair in labels for text in pair])
+    return text_of(tuple(chain.from_iterable(labels)))
 
 
 def _pairs(text: str) -> Labels:
-    found = json.loads(text)
+    found = labels_of(text)
     return tuple(zip(found[::2], found[1::2], strict=True))

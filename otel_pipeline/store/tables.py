@@ -26,13 +26,12 @@ from sqlalchemy import (
     literal_column,
 )
 
+from otel_pipeline.kpi.cardinality import MOST_BUCKETS
+
 Rule = Literal["add", "greatest", "replace"]
 """How a column of a row that is there takes a value that arrives. One without a rule stays as it is."""
 
 metadata = MetaData()
-
-MOST_BUCKETS = 20
-"""The widest histogram has as many buckets, one column each."""
 
 
 def _column(name: str, kind: Any, rule: Rule | None = None, *, null: bool = False) -> Column[Any]:
@@ -115,25 +114,29 @@ stages = Table(
 )
 
 
-def _series(name: str) -> Table:
+NUMBERS = ("value", "count", *(f"b{number}" for number in range(MOST_BUCKETS)))
+"""A counter has a value, a histogram also a count and its buckets; what is beyond that is null."""
+
+
+def _numbers(kind: Any, rule: Rule) -> list[Column[Any]]:
+    return [_column(name, kind, rule, null=name != "value") for name in NUMBERS]
+
+
+def _series(name: str, kind: Any) -> Table:
     return Table(
         name,
         metadata,
         _column("kpi", Text),
-        _column("labels", Text),  # a JSON list, in the order of the metric's attributes
+        _column("labels", Text),  # a JSON list
         _column("created", BigInteger),
-        _column("value", BigInteger, "add"),
-        # Null beyond what the KPI has: a counter has a value, a histogram also a count and its buckets.
-        _column("count", BigInteger, "add", null=True),
-        *(_column(f"b{number}", BigInteger, "add", null=True) for number in range(MOST_BUCKETS)),
+        *_numbers(kind, "add"),
         PrimaryKeyConstraint("kpi", "labels"),
         sqlite_with_rowid=False,
     )
 
 
-sums = _series("sum")
-taken = _series("taken")  # what corrections have taken back of the sums
-NUMBERS = ("value", "count", *(f"b{number}" for number in range(MOST_BUCKETS)))
+sums = _series("sum", BigInteger)  # labels in the order of the metric's attributes
+taken = _series("taken", BigInteger)  # what corrections have taken back of the sums
 
 checked = Table(
     "checked",
@@ -233,10 +236,6 @@ measures = Table(
 )
 
 
-def _numbers(rule: Rule) -> list[Column[Any]]:
-    return [_column(name, Double, rule, null=name != "value") for name in NUMBERS]
-
-
 def _of_streams(name: str, numbers: list[Column[Any]]) -> Table:
     return Table(
         name,
@@ -251,18 +250,9 @@ def _of_streams(name: str, numbers: list[Column[Any]]) -> Table:
     )
 
 
-streams = _of_streams("stream", _numbers("greatest"))
+streams = _of_streams("stream", _numbers(Double, "greatest"))
 Index("stream_by_time", streams.c.time)
-bases = Table(
-    "base",
-    metadata,
-    _column("kpi", Text),
-    _column("labels", Text),
-    _column("created", BigInteger),
-    *_numbers("add"),
-    PrimaryKeyConstraint("kpi", "labels"),
-    sqlite_with_rowid=False,
-)
+bases = _series("base", Double)  # labels as those of streams
 # Gauges, whoever measured them (the stream is empty), and up-down counters.
 latest = _of_streams("latest", [_column("value", Double, "replace")])
 latest.info["newest"] = ("time", "value")

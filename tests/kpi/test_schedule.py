@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_pipeline.errors import ExpectationError
-from otel_pipeline.kpi.schedule import DAY_NS, due_on, last_due, next_due, zone_of
+from otel_pipeline.kpi.schedule import due_on, last_due, next_due, zone_of
+from otel_pipeline.kpi.times import DAY_NS
 from tests.kpi.expected import DAY, HOUR, MINUTE, at
 
 

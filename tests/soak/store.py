@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from otel_pipeline.kpi.cardinality import MOST_SERIES, OVERFLOW
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.model import Check, Records, Run, Stage
-from otel_pipeline.store.store import DAY_NS, RETENTION_NS, Store
+from otel_pipeline.store.store import RETENTION_NS, Store
 
 from .report import Section, table
 

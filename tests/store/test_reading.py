@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 
 from otel_pipeline.declaration import Slo
 from otel_pipeline.kpi.memory import MemoryEngine
+from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.model import Check, Dataset
 from otel_pipeline.semconv.attributes import RUN_RESULTS
-from otel_pipeline.store.daily import DAY_NS
 from otel_pipeline.store.store import RETENTION_NS, Store
 from otel_pipeline.store.tables import daily, runs
 from tests.kpi.expected import DAY, HOUR, MINUTE, SECOND, Runs, at, begun, declared, stage_of
