@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from otel_pipeline import config
 from otel_pipeline.kpi import otlp
 from otel_pipeline.queue import lock
+from otel_pipeline.kpi.otlp_metrics import read_metrics
 from otel_pipeline.queue.claim import Claim, NewerFormatError
 from otel_pipeline.queue.counts import Counts
 from otel_pipeline.queue.folder import queue_files
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 8 << 20
 """Payload per transaction: what another writer waits for, and what is in memory at once."""
 MOST_FILES = 500
-_READERS = {Signal.TRACES: otlp.read_traces, Signal.LOGS: otlp.read_logs}
+_READERS = {Signal.TRACES: otlp.read_traces, Signal.LOGS: otlp.read_logs, Signal.METRICS: read_metrics}
 
 
 @dataclass
@@ -135,11 +136,8 @@ class _Batch:
         self._begin()
 
     def _read(self, claim: Claim, record: Record) -> None:
-        if (reader := _READERS.get(Signal(record.kind))) is None:
-            self._drained.left_out["metrics"] += record.count
-            return
         try:
-            read = reader(record.payload)
+            read = _READERS[Signal(record.kind)](record.payload)
         except otlp.NotOtlpError as error:
             self._refused.append((claim, record, str(error)))
             self._drained.left_out["refused"] += record.count

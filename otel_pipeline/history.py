@@ -20,6 +20,7 @@ from otel_pipeline import config
 from otel_pipeline.embedded import drain, embedded_folder
 from otel_pipeline.errors import ExpectationError, UsageError
 from otel_pipeline.kpi import names, statistics
+from otel_pipeline.kpi.measures import served
 from otel_pipeline.kpi.times import iso
 from otel_pipeline.opening import opened
 from otel_pipeline.store.errors import StoreError
@@ -101,15 +102,17 @@ def stats(metric: str, *, window: str = "1h", form: str = "table") -> int:
     since = now - round(seconds(window) * 1e9)
     packs = config.packs(config.load())
     with _reader() as reader:
-        name = names.find(metric, reader.catalogue, packs)
+        figures = reader.figures(now)
+        catalogue = served(reader.catalogue, figures)
+        name = names.find(metric, catalogue, packs)
         if name is None:
-            known = sorted(each.name for each in names.names_of(reader.catalogue, packs))
+            known = sorted(each.name for each in names.names_of(catalogue, packs))
             near = get_close_matches(metric.replace(".", "_"), known, n=3, cutoff=0.5)
             wanted = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(known)}"
             return _unknown(f"no metric {metric!r}; {wanted}")
         # Clocks of other machines may be a little ahead.
         facts = () if name.kpi.derived else reader.facts_ended(since, now + 60 * 10**9)
-        found = statistics.statistics(name, facts, reader.figures(now), now)
+        found = statistics.statistics(name, facts, figures, now)
     if form == "table":
         shown.print_statistics(name.name, window, found, sys.stdout)
         return 0

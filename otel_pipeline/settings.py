@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "OTEL_PIPELINE_"
-PACKS = ("etl", "standards", "service")
+PACKS = ("etl", "standards", "api", "service", "crawl")
 """The packs of other names under which KPIs are served (docs/kpis.md)."""
 _SHORTEST_INTERVAL = 0.1
 
@@ -168,6 +168,15 @@ SETTINGS: tuple[Setting, ...] = (
         1000,
         "The most spans of others below one stage; the rest are counted on the stage's span.",
         _whole,
+    ),
+    Setting(
+        "strict",
+        "auto, true, false",
+        "auto",
+        "What becomes of a call that is given something that it cannot use, such as a negative count. true: it raises "
+        "UsageError. false: that is said once, counted in `pipeline.telemetry.rejected`, and left out. auto: true in "
+        "Python's development mode (`python -X dev`).",
+        _one_of("auto", "true", "false"),
     ),
     Setting(
         "queue_dir",

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from otel_pipeline.declaration import Expect, Slo
 
 F = TypeVar("F", bound=Callable[..., Any])
-S = TypeVar("S", bound="Run | Stage")
+S = TypeVar("S", bound=Scope)
 
 
-class _Opens(Generic[S]):
+class Opens(Generic[S]):
     """Opens a scope for each ``with`` block or call. May be reused and nested, as may the decorated function."""
 
     _what = "scope"
@@ -49,6 +49,7 @@ class _Opens(Generic[S]):
         raise NotImplementedError
 
     def __call__(self, function: F) -> F:
+        """``function``, in a scope of its own for each call."""
         if isinstance(function, (staticmethod, classmethod)):
             return cast("F", type(function)(self(function.__func__)))
         if not callable(function) or isinstance(function, type):
@@ -81,7 +82,7 @@ class _Opens(Generic[S]):
         self.__exit__(*exception)
 
 
-class _Pipeline(_Opens[Run]):
+class _Pipeline(Opens[Run]):
     _what = "pipeline"
 
     def __init__(
@@ -113,7 +114,7 @@ class _Pipeline(_Opens[Run]):
         return run
 
 
-class _Stage(_Opens[Stage]):
+class _Stage(Opens[Stage]):
     _what = "stage"
 
     def __init__(
@@ -154,7 +155,7 @@ def _name_of(function: Any) -> str:
 # --- the wrappers, one per kind of function -------------------------------------------------------------------------
 
 
-def _wrap(opens: _Opens[Any], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap(opens: Opens[Any], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(function):
         return _wrap_lazy(opens, name, function, lazy.LazyAsyncIterator)
     if inspect.isgeneratorfunction(function):
@@ -178,7 +179,7 @@ def _wrap(opens: _Opens[Any], name: str, function: Callable[..., Any]) -> Callab
     return wrapper
 
 
-def _wrap_lazy(opens: _Opens[Any], name: str, function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
+def _wrap_lazy(opens: Opens[Any], name: str, function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)  # first: the arguments may be wrong
@@ -196,7 +197,7 @@ _HANDED_OUT: tuple[type, ...] = (
 )
 
 
-def _handed_out(scope: Run | Stage, result: Any) -> Any:
+def _handed_out(scope: Any, result: Any) -> Any:
     """A plain function returned something that runs later: the scope lasts until that has run."""
     if isinstance(result, (lazy.LazyIterator, lazy.LazyAsyncIterator)):
         if isinstance(scope, Run):

@@ -16,7 +16,7 @@ from itertools import compress, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_pipeline.instrument import results
-from otel_pipeline.instrument.registry import say_once
+from otel_pipeline.instrument.registry import misused, say_once
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
@@ -126,11 +126,8 @@ def _shown(value: object) -> str:
 
 
 def _say(key: str, what: str, value: object, why: str) -> None:
-    try:
-        shown = results.clean(f"{value!r:.80}")
-    except Exception:  # noqa: BLE001 - the user's __repr__ may do anything
-        shown = _shown(type(value).__name__)
-    say_once(key, f"otel_pipeline: {what}={shown} {why}")
+    del key
+    misused(what, f"{what}={results.quoted(value)} {why}")
 
 
 def moment(value: object) -> str | None:
@@ -259,9 +256,9 @@ class Samples:
         self._samples: list[dict[str, AttributeValue]] = []
         self._by_type: dict[str, int] = {}
 
-    def add(self, error: BaseException | str, record: object) -> None:
-        """Keep a sample, unless there are enough of its type."""
-        kind = results.error_type(error) if isinstance(error, BaseException) else "str"
+    def add(self, error: BaseException | str, record: object, kind: str = "str") -> None:
+        """Keep a sample, unless there are enough of its type; ``kind`` is that of an error without one."""
+        kind = results.error_type(error) if isinstance(error, BaseException) else kind
         seen = self._by_type.get(kind, 0)
         if seen >= SAMPLES_PER_TYPE or len(self._samples) >= MOST_SAMPLES:
             return

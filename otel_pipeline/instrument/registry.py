@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import trace
 
+from otel_pipeline.errors import UsageError
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class _Registry:
         self.listener: RunListener | None = None
         self.abandoned: deque[Scope] = deque()
         self.said: set[str] = set()
+        self.strict = False
+        self.misuse: Callable[[str], None] | None = None
         self.tracer: tuple[TracerProvider, Tracer] | None = None
         self.lock = threading.Lock()
 
@@ -139,6 +142,20 @@ def end_abandoned() -> None:
         else:
             for run in scope.ends:
                 run.end(None)
+
+
+def judge(*, strict: bool, count: Callable[[str], None] | None) -> None:
+    """How to take what cannot be used: ``strict`` raises, else it is said once, and told to ``count``."""
+    _state.strict, _state.misuse = strict, count
+
+
+def misused(what: str, message: str) -> None:
+    """Something was given that cannot be used. Raises UsageError where the program wants to know."""
+    if _state.strict:
+        raise UsageError(message)
+    say_once(f"misused {what}", f"otel_pipeline: {message}")
+    if _state.misuse is not None:
+        _state.misuse(what)
 
 
 def say_once(key: str, message: str) -> None:

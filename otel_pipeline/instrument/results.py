@@ -57,6 +57,14 @@ def stacktrace(error: BaseException) -> str:
     return clean(text[-_STACKTRACE_LIMIT:])
 
 
+def quoted(value: object) -> str:
+    """The beginning of ``repr(value)``, also when that itself fails."""
+    try:
+        return clean(f"{value!r:.80}")
+    except Exception:  # noqa: BLE001 - the user's __repr__ may do anything
+        return f"<{clean(type(value).__name__)}>"
+
+
 def described(error: BaseException) -> str:
     """Type and message, for one line of a warning."""
     return f"{error_type(error)}: {error_message(error)[:200]}"

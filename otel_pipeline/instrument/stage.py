@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from otel_pipeline.instrument.frame import Frame
+    from otel_pipeline.instrument.operations import Operation
 
 T = TypeVar("T")
+_SIZED = (list, tuple, range, dict, set, frozenset)
+_MOST_OPERATIONS = 200
+_MOST_SHOWN = 20
 _COUNTS = {
     "records_in": a.RECORDS_IN,
     "records_out": a.RECORDS_OUT,
@@ -61,9 +65,12 @@ class Stage(Scope):
         "kind",
         "late",
         "lazy",
+        "operations",
         "others",
         "others_dropped",
         "reconcile",
+        "spent",
+        "total",
         "upstream",
     )
 
@@ -83,6 +90,9 @@ class Stage(Scope):
         self.upstream: dict[str, None] = {}
         self.others = 0  # spans of others below this stage
         self.others_dropped = 0
+        self.total: int | None = None  # how many records are to go in, where the code said so
+        self.operations: dict[int, Operation] = {}  # the open ones, by id of the object
+        self.spent: dict[tuple[str, int], list[int]] = {}  # by operation and thread: how often, errors, nanoseconds
         self._run: Run | None = None
         self._added: dict[tuple[str, int], int] = {}  # by count and thread, so that no addition is lost between two
         self._counter = Tracked()
@@ -119,6 +129,8 @@ class Stage(Scope):
         if isinstance(rows, CountsItself):
             return rows
         self._tracks = True
+        if type(rows) in _SIZED:  # of others the length may cost something: a query, say
+            self.total = (self.total or 0) + len(rows)
         return self._counter.over_any(rows)
 
     def add(
@@ -154,9 +166,12 @@ class Stage(Scope):
 
     def fail(self, error: BaseException | str, record: object = None) -> None:
         """Count one failed record. The first few of each type of ``error`` are kept; of ``record`` type and keys."""
+        self._fail(error, record)
+
+    def _fail(self, error: BaseException | str, record: object, kind: str = "str") -> None:
         self._add("failed", 1)
         samples = self._events.get(events.RECORD_ERROR) or self._events.setdefault(events.RECORD_ERROR, Samples())
-        cast("Samples", samples).add(error, record)
+        cast("Samples", samples).add(error, record, kind)
 
     def _sums(self, event: str, most: int) -> Sums:
         return cast("Sums", self._events.get(event) or self._events.setdefault(event, Sums(event, most)))
@@ -201,13 +216,19 @@ class Stage(Scope):
         )
 
     @property
+    def done(self) -> int:
+        """What there is of ``total`` by now: the records that went in."""
+        return self.records.get("in", 0)
+
+    @property
     def records(self) -> dict[str, int]:
         """The counts until now: in, out, failed, dropped, duplicate, bytes; those that are known."""
         known: dict[str, int] = {}
         for (name, _), number in self._added.copy().items():
             known[name] = known.get(name, 0) + number
-        if self.pulled or self.upstream or self._tracks:
-            known["records_in"] = known.get("records_in", 0) + self.pulled + self._counter.seen
+        pulled = self.pulled + sum(operation.pulled for operation in list(self.operations.values()))
+        if pulled or self.upstream or self._tracks:
+            known["records_in"] = known.get("records_in", 0) + pulled + self._counter.seen
         if self.lazy and "records_out" not in known:
             known["records_out"] = self.yielded
         return {name.removeprefix("records_"): min(known[name], LARGEST) for name in _COUNTS if name in known}
@@ -232,6 +253,19 @@ class Stage(Scope):
             attributes[a.STAGE_LATE] = True
         return registry.tracer().start_span(f"stage {self.name}", outer, attributes=attributes, start_time=started)
 
+    def done_with(self, operation: Operation, own: int, *, failed: bool) -> None:
+        """An operation of the stage has ended, after ``own`` nanoseconds of its own."""
+        self.operations.pop(id(operation), None)
+        self.pulled += operation.pulled
+        self.waited += operation.waited
+        key = (operation.name, get_ident())
+        if key not in self.spent and len(self.spent) >= _MOST_OPERATIONS:
+            key = ("other operations", key[1])
+        spent = self.spent.setdefault(key, [0, 0, 0])
+        spent[0] += 1
+        spent[1] += failed
+        spent[2] += own
+
     def again(self) -> Stage:
         """A stage like this one, not begun."""
         return Stage(self.name, self.attributes, kind=self.kind, reconcile=self.reconcile)
@@ -247,6 +281,8 @@ class Stage(Scope):
         """Write the counts, times and result, and end the span."""
         if self._run is not None:
             self._run.stages.pop(id(self), None)
+        for operation in list(self.operations.values()):
+            operation.end(error, exhausted)
         result = results.stage_result(error)
         if self.span.is_recording():
             self.span.set_attributes(self._figures(result, exhausted))
@@ -270,12 +306,27 @@ class Stage(Scope):
             figures[a.STAGE_EXHAUSTED] = False
         if self.upstream:
             figures[a.STAGE_UPSTREAM] = list(self.upstream)
+        if self.spent:
+            figures |= _operations(self.spent)
         if self.others_dropped:
             figures[a.STAGE_SPANS_DROPPED] = self.others_dropped
         if (self.reconcile or self.kind in a.ONE_TO_ONE_KINDS) and "in" in counts and "out" in counts:
             gone = counts["out"] + counts.get("failed", 0) + counts.get("dropped", 0)
             figures[a.RECORDS_UNACCOUNTED] = max(-LARGEST, counts["in"] - gone)
         return figures
+
+
+def _operations(spent: dict[tuple[str, int], list[int]]) -> dict[str, AttributeValue]:
+    sums: dict[str, list[int]] = {}
+    for (name, _), numbers in spent.copy().items():
+        sums[name] = [was + more for was, more in zip(sums.get(name, (0, 0, 0)), numbers, strict=True)]
+    most = sorted(sums.items(), key=lambda item: (-item[1][2], item[0]))[:_MOST_SHOWN]
+    return {
+        a.OPERATIONS_NAMES: [name for name, _ in most],
+        a.OPERATIONS_COUNTS: [count for _, (count, _, _) in most],
+        a.OPERATIONS_ERRORS: [errors for _, (_, errors, _) in most],
+        a.OPERATIONS_SELF_TIMES: [nanoseconds / 1e9 for _, (_, _, nanoseconds) in most],
+    }
 
 
 def current_stage() -> Stage:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_pipeline.kpi.engine import Series
+from otel_pipeline.semconv.attributes import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 MOST_SERIES = 10_000
 MOST_BUCKETS = 20
 """Of the widest histogram: the store has a column for each."""
-OVERFLOW = "__overflow__"
-"""Every label of the overflow series."""
 
 
 def overflow_of(series: Series) -> Series:

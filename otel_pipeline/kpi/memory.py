@@ -84,7 +84,8 @@ class MemoryEngine:
 
     def figures(self, now: int) -> list[Figure]:
         """Every series at ``now``, in nanoseconds since the epoch."""
-        return [*figures(self.state(now), now, self._engine.catalogue), *figures_of(self._streams.totals(now))]
+        known = self._engine.catalogue
+        return [*figures(self.state(now), now, known), *figures_of(self._streams.totals(now), known)]
 
     def value(self, name: str, now: int = 0, **labels: str) -> float | None:
         """One number of the KPI ``name`` (of a histogram its count), added up over the series that have ``labels``.

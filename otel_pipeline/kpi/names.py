@@ -43,7 +43,7 @@ class Name:
     @property
     def type(self) -> str:
         """counter, gauge, histogram or summary."""
-        if self.alias is not None and self.alias.summary:
+        if self.kpi.summary if self.alias is None else self.alias.summary:
             return "summary"
         return _TYPES.get(self.kpi.metric.instrument, self.kpi.metric.instrument)
 
@@ -62,23 +62,26 @@ class Name:
         by_key = dict(zip(self.kpi.metric.attributes, values, strict=True))
         if self.alias is None:
             return {label_name(key): value for key, value in by_key.items()}
-        told: dict[str, str] = {}
-        for label, key in self.alias.labels:
-            spelt = self.alias.values.get(key)
-            value = by_key[key]
-            if spelt is not None and (value := spelt.get(value, "")) == "":
+        if self.alias.series is not None and tuple(values) not in self.alias.series:
+            return None
+        for key, spelt in self.alias.values.items():
+            if (value := spelt.get(by_key[key])) is None:
                 return None
-            told[label] = value
-        return told
+            by_key[key] = value
+        return {label: by_key[key] for label, key in self.alias.labels}
 
 
 def names_of(catalogue: Iterable[Kpi], packs: Iterable[str] | None = None) -> list[Name]:
-    """All names, the canonical one of each KPI first; aliases of ``packs`` alone, where given."""
+    """All names, the canonical one of each KPI first; aliases of ``packs`` alone, where given.
+
+    The names of families are those of what there is: ``measures.served`` finds them.
+    """
     wanted = None if packs is None else set(packs)
     return [
         name
         for kpi in catalogue
         for name in (Name(kpi), *(Name(kpi, alias) for alias in kpi.aliases if wanted is None or alias.pack in wanted))
+        if name.alias is None or name.alias.family is None
     ]
 
 

@@ -19,7 +19,7 @@ from otel_pipeline.kpi.cardinality import MOST_BUCKETS
 from otel_pipeline.kpi.otlp import MOST_NAME, NAME_BYTES, NotOtlpError, Read, is_ours, time_limit
 from otel_pipeline.kpi.streams import Labels, Measure, Numbers, Point
 from otel_pipeline.semconv import attributes as a
-from otel_pipeline.semconv.catalogue import CATALOGUE
+from otel_pipeline.semconv.catalogue import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 20
 _CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-_COUNTED = frozenset(kpi.name for kpi in CATALOGUE)
 _IDENTITY = (a.SERVICE_NAME, "service.namespace", a.SERVICE_INSTANCE_ID)
 """The resource attributes that tell a process; all of them where it has no instance id."""
 _INSTRUMENTS: dict[str, Instrument] = {"gauge": "gauge", "sum": "counter", "histogram": "histogram"}
@@ -55,7 +54,7 @@ def read_metrics(payload: bytes, *, now: int | None = None) -> Read:
             for metric in scope.metrics:
                 kind = metric.WhichOneof("data")
                 points = getattr(metric, kind).data_points if kind is not None else ()
-                if not is_ours(scope.scope.name) or metric.name in _COUNTED:
+                if not is_ours(scope.scope.name) or metric.name in COUNTED:
                     read.left_out["foreign"] += len(points)
                     continue
                 process = _process(resource.resource) if process is None else process

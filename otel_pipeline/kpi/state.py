@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_pipeline.kpi import slo
-from otel_pipeline.kpi.cardinality import OVERFLOW
 from otel_pipeline.kpi.engine import Feed, Series
 from otel_pipeline.kpi.times import DAY_NS
+from otel_pipeline.semconv.attributes import OVERFLOW
 from otel_pipeline.semconv.catalogue import UNEXPECTED
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Figure(NamedTuple):
         """What it is known by; of a stream's, whose labels differ from series to series, keys and values."""
         if self.kpi.event != "stream":
             return Series(self.kpi.key, self.labels)
-        pairs = zip(self.kpi.metric.attributes, self.labels, strict=True)
+        pairs = sorted(zip(self.kpi.metric.attributes, self.labels, strict=True))
         return Series(self.kpi.key, tuple(text for pair in pairs if pair[1] for text in pair))
 
     @property

@@ -69,11 +69,17 @@ class Point:
 
 
 class Total(NamedTuple):
-    """A series at one moment."""
+    """A series at one moment; ``since`` orders the series of a metric by when they were first seen."""
 
     measure: Measure
     labels: Labels
     numbers: Numbers
+    since: int = 0
+
+    @property
+    def order(self) -> tuple[str, int, Labels]:
+        """By which they are sorted: by metric, and of each the oldest first."""
+        return self.measure.name, self.since, self.labels
 
 
 class Streams:
@@ -120,21 +126,21 @@ class Streams:
                 self._base[series] = plus(self._base.get(series), streams.pop(stream)[1])
 
     def totals(self, now: int) -> list[Total]:
-        """Every series at ``now``, by name and labels."""
+        """Every series at ``now``, by name and then the oldest first."""
         found = []
-        for (name, labels), streams in self._grown.items():
+        for since, ((name, labels), streams) in enumerate(self._grown.items()):
             numbers = self._base.get((name, labels))
             for _, more in streams.values():
                 numbers = plus(numbers, more)
             if numbers is not None:
-                found.append(Total(self._measures[name], labels, numbers))
+                found.append(Total(self._measures[name], labels, numbers, since))
         for (name, labels), latest in self._latest.items():
             measure = self._measures[name]
             alive = [
                 value[0] for time, value in latest.values() if measure.instrument == "gauge" or time >= now - ALIVE_NS
             ]
             found.append(Total(measure, labels, (sum(alive),)))
-        return sorted(found, key=lambda total: (total.measure.name, total.labels))
+        return sorted(found, key=lambda total: total.order)
 
 
 def split(values: Iterable[Counted | Point]) -> tuple[list[Counted], list[Point]]:

@@ -14,14 +14,14 @@ does it.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util._importlib_metadata import entry_points
@@ -32,12 +32,13 @@ from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.queue import Queue, QueueSettings, Sender, SenderSettings, Signal
 from otel_pipeline.queue.exporters import DurableMetricExporter, store_spans
 from otel_pipeline.queue.processors import DurableLogProcessor, DurableSpanProcessor
+from otel_pipeline.semconv.catalogue import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricReader, ScopeMetrics
     from opentelemetry.sdk.trace import ReadableSpan
 
     from otel_pipeline.config import Settings
@@ -99,6 +100,8 @@ class Export:
 
     def metric_readers(self) -> list[MetricReader]:
         """Metrics are collected on the SDK's interval (``OTEL_METRIC_EXPORT_INTERVAL``) and at exit."""
+        if config.embedded(self.settings):
+            return [PeriodicExportingMetricReader(OurMetrics(self.queue))]
         readers: list[MetricReader] = []
         for name in config.exporter_names("metrics", self.settings):
             exporter: Any = DurableMetricExporter(self.queue) if name == "otlp" else _named("metrics", name)
@@ -129,6 +132,26 @@ class OurEvents(DurableLogProcessor):
         """Store it, if it is one of ours."""
         if _our_event(log_record):
             super().on_emit(log_record)
+
+
+class OurMetrics(DurableMetricExporter):
+    """Stores the metrics that the store takes, and no others: not those that it counts from spans."""
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Store those, if there are any."""
+        kept = [
+            replace(resource, scope_metrics=scopes)
+            for resource in metrics_data.resource_metrics
+            if (scopes := [found for scope in resource.scope_metrics if (found := _kept(scope)).metrics])
+        ]
+        if not kept:
+            return MetricExportResult.SUCCESS
+        return super().export(MetricsData(kept), timeout_millis, **kwargs)
+
+
+def _kept(scope: ScopeMetrics) -> ScopeMetrics:
+    ours = scope.scope.name.startswith(SCOPE_NAME)
+    return replace(scope, metrics=[each for each in scope.metrics if ours and each.name not in COUNTED])
 
 
 def sender_settings(settings: Settings, variables: Mapping[str, str]) -> SenderSettings:

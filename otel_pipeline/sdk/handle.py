@@ -9,8 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_pipeline.instrument import registry
-from otel_pipeline.sdk import logs, script
+from otel_pipeline.instrument import business, registry
+from otel_pipeline.sdk import collectors, logs, script
 from otel_pipeline.sdk.bounded import within
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Handle:
             self._end_runs(sys.exc_info()[1])
         if self._lifecycle is not None:
             self._lifecycle.stop()
+        business.on_collectors(None)
+        collectors.stop()
         registry.listen(None)
         logs.release()
         self._stop(self.settings.exit_timeout)

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from otel_pipeline import config
 from otel_pipeline.errors import AlreadySetUpError
-from otel_pipeline.instrument import registry
+from otel_pipeline.instrument import business, measuring, registry
 from otel_pipeline.sdk import (
     bounded,
     children,
+    collectors,
     instrumentations,
     late,
     logs,
@@ -66,6 +67,7 @@ def setup(
     handle_signals: bool | None = None,
     heartbeat_interval: float | None = None,
     stage_span_limit: int | None = None,
+    strict: str | bool | None = None,
     queue_dir: str | None = None,
     summary: str | None = None,
     **unknown: Any,
@@ -164,6 +166,8 @@ def _again(handle: Handle, given: dict[str, Any]) -> Handle:
 
 
 def _start(settings: Settings, *, launched: bool = False, by_main: bool = False) -> Handle:
+    strict = settings.strict == "true" or (settings.strict == "auto" and sys.flags.dev_mode)
+    registry.judge(strict=strict, count=measuring.rejected)
     if config.sdk_disabled():
         _State.handle = Handle(settings)
         return _State.handle
@@ -188,6 +192,7 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
         late.tell_parent(handle)
     if made.sender is not None:
         made.sender.start()
+    business.on_collectors(collectors.start)
     if settings.handle_signals:
         signals.handle_signals(handle)
     # OpenTelemetry's providers would stop by themselves, in an order of their own and one by one.

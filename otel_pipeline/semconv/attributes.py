@@ -26,6 +26,9 @@ EXPECTATIONS = (
     "did_not_start", "late", "overdue", "too_fast", "too_slow", "too_few", "too_many", "too_often", "lost",
 )  # fmt: skip
 EXPECTATION_STATES = ("found", "over", "withdrawn")
+OVERFLOW = "__overflow__"
+"""Every label of the series to which a metric's measurements go when its label sets are too many."""
+OPERATION_STATUSES = ("success", "error")
 OBJECTIVES = ("availability", "latency", "errors", "freshness")
 SLO_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 
@@ -245,6 +248,50 @@ CHECK_NAME = _row("pipeline.check.name", "string", ("span event", "metric"), "Th
 CHECK_KIND = _row("pipeline.check.kind", "string", "span event", "Its kind, such as schema or not_null.")
 CHECK_PASSED = _row("pipeline.check.passed", "int", "span event", "Records that passed.", unit="{record}")
 CHECK_FAILED = _row("pipeline.check.failed", "int", "span event", "Records that failed it.", unit="{record}")
+
+# Operations: crawl requests, searches, database and cache operations, whatever is timed.
+OPERATION_NAME = _row("pipeline.operation.name", "string", "metric", "What was timed.")
+OPERATION_STATUS = _row(
+    "pipeline.operation.status", "string", "metric", "Whether it raised or failed.", values=OPERATION_STATUSES
+)
+OPERATIONS_NAMES = _row(
+    "pipeline.operations.names",
+    "string[]",
+    "stage span",
+    "The operations in the stage, those that took most time first; the lists beside it say how often, and how long.",
+)
+OPERATIONS_COUNTS = _row("pipeline.operations.counts", "int[]", "stage span", "How often each was done.")
+OPERATIONS_ERRORS = _row("pipeline.operations.errors", "int[]", "stage span", "How often each failed.")
+OPERATIONS_SELF_TIMES = _row(
+    "pipeline.operations.self_times",
+    "double[]",
+    "stage span",
+    "Time in each, which is no self time of the stage.",
+    unit="s",
+)
+CRAWL_SOURCE = _row("pipeline.crawl.source", "string", ("stage span", "metric"), "What is crawled, such as a site.")
+CRAWL_TOTAL = _row(
+    "pipeline.crawl.total", "int", "stage span", "Pages that were to be crawled, where the code said so.", unit="{page}"
+)
+CRAWL_WORDS = _row("pipeline.crawl.words", "int", "stage span", "Words of all articles.", unit="{word}")
+HTTP_STATUS_CODE = _row(
+    "http.response.status_code",
+    "int",
+    "metric",
+    "Status code of the answer.",
+    follows="OpenTelemetry http.response.status_code (stable)",
+)
+SEARCH_INDEX = _row("pipeline.search.index", "string", "metric", "What was searched.")
+DB_OPERATION = _row(
+    "db.operation.name", "string", "metric", "What was done.", follows="OpenTelemetry db.operation.name (stable)"
+)
+DB_TABLE = _row(
+    "db.collection.name", "string", "metric", "The table.", follows="OpenTelemetry db.collection.name (stable)"
+)
+CACHE_NAME = _row("pipeline.cache.name", "string", "metric", "Which cache.")
+QUEUE_NAME = _row("pipeline.queue.name", "string", "metric", "Which queue of the pipeline's own.")
+TELEMETRY_CALL = _row("pipeline.telemetry.call", "string", "metric", "What was given that could not be used.")
+TELEMETRY_METRIC = _row("pipeline.telemetry.metric", "string", "metric", "Which metric it was of.")
 
 # Errors.
 ERROR_TYPE = _row(

@@ -1,4 +1,4 @@
-"""The KPI catalogue: every KPI that runs, stages, records, datasets and checks feed, a row each.
+"""The KPI catalogue: every KPI that runs, stages, records, datasets, checks and operations feed, a row each.
 
 ::
 
@@ -17,6 +17,7 @@ from types import MappingProxyType
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import metrics as m
 from otel_pipeline.semconv.kpi import EVENTS, FIELDS, Alias, FactEvent, Kpi
+from otel_pipeline.semconv.operations import OPERATIONS
 from otel_pipeline.semconv.tables import Metric
 
 __all__ = ["CATALOGUE", "EVENTS", "FIELDS", "UNEXPECTED", "Alias", "FactEvent", "Kpi"]
@@ -366,9 +367,14 @@ CATALOGUE: tuple[Kpi, ...] = (
         "least_compliance",
         aliases=(Alias("sla_compliance_ratio", (("service", a.PIPELINE_NAME),), "standards"),),
     ),
+    *OPERATIONS,
 )
 """The rows, in the order of the docs."""
 
+COUNTED = frozenset(kpi.name for kpi in CATALOGUE if kpi.event != "stream")
+"""The names of those that are counted from spans and events: as metrics they are the same counts a second time."""
 _OF_ONE_RUN = ("run", "backfill", "stage", "records", "dataset", "check", "error")
-METRICS: tuple[Metric, ...] = (*(kpi.metric for kpi in CATALOGUE if kpi.event in _OF_ONE_RUN), m.RUN_ACTIVE)
-"""Those that a process publishes about its own runs (sdk/metrics.py)."""
+METRICS: tuple[Metric, ...] = (
+    *(kpi.metric for kpi in CATALOGUE if kpi.event in _OF_ONE_RUN), m.RUN_ACTIVE, *(kpi.metric for kpi in OPERATIONS)
+)  # fmt: skip
+"""Those that a process publishes: about its own runs (sdk/metrics.py), and of operations (instrument/measuring.py)."""

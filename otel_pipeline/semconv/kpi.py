@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from otel_pipeline.semconv.tables import Metric
 
-Pack = Literal["etl", "standards", "service"]
+Pack = Literal["etl", "standards", "api", "service", "crawl"]
 """Aliases that are switched on and off together (setting ``compatibility``)."""
 
 FactEvent = Literal[
@@ -40,17 +40,30 @@ EVENTS: Mapping[FactEvent, str] = MappingProxyType(
         "expectation": "computed when asked for, from the breaches that are not over",
         "objective": "computed when asked for, from what ended in the SLO's window; retries, backfills if it says so",
         "burn": "the same of shorter windows",
-        "stream": "a metric that processes have sent, added up over them (no row of the catalogue)",
+        "stream": "a metric that processes have sent, added up over them; users' own have no row here",
     }
 )
+
+
+@dataclass(frozen=True)
+class Family:
+    """A name for each combination of the values of ``attributes``: the first ``most`` that were ever seen.
+
+    ``rest`` is the name of all others; without one they have none.
+    """
+
+    attributes: tuple[str, ...]
+    most: int
+    rest: str = ""
 
 
 @dataclass(frozen=True)
 class Alias:
     """Another name of a KPI in Prometheus. Series that become the same by it are added up.
 
-    ``labels``: its labels, each with the attribute that it comes from. ``values``: other spellings of labels' values;
-    where a label has some, series with a value that is not among them are left out. ``scale`` is a factor.
+    ``labels``: its labels, each with the attribute that it comes from. ``values``: other spellings of attributes'
+    values; where an attribute has some, series with a value that is not among them are left out. ``scale`` is a factor.
+    Of a ``family`` the name ends in values, and ``series`` are the canonical labels of those that one name stands for.
     """
 
     name: str
@@ -59,6 +72,8 @@ class Alias:
     values: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     scale: float = 1.0
     summary: bool = False
+    family: Family | None = None
+    series: frozenset[tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,7 @@ class Kpi:
     """One row. ``where``: only facts whose fields have those values; ``known``: results to begin at zero.
 
     ``variant`` tells definitions of one name apart that are no part of the package, and may change (``kpi/own.py``).
+    ``summary``: a histogram that is served as quantiles.
     """
 
     metric: Metric
@@ -76,6 +92,7 @@ class Kpi:
     known: tuple[str, tuple[str, ...]] | None = None
     aliases: tuple[Alias, ...] = ()
     variant: str = ""
+    summary: bool = False
 
     @property
     def key(self) -> str:
@@ -90,7 +107,7 @@ class Kpi:
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """The fields of a fact that its labels come from, in their order."""
-        return tuple(FIELDS[key] for key in self.metric.attributes)
+        return tuple(FIELDS.get(key, key) for key in self.metric.attributes)
 
     @property
     def derived(self) -> bool:

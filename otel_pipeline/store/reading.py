@@ -184,7 +184,10 @@ class Reader:
         return exports.Moment(moment, shown, begun)
 
     def _figures(self, state: State, now: int) -> list[Figure]:
-        return [*figures(state, now, self.catalogue), *figures_of(streams.totals(self._connection, now))]
+        return [
+            *figures(state, now, self.catalogue),
+            *figures_of(streams.totals(self._connection, now), self.catalogue),
+        ]
 
     def state(self, now: int) -> State:
         """All that is known, at ``now``; of pipelines and datasets no more than there may be series of a KPI."""

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, tuple_
 
-from otel_pipeline.kpi.cardinality import MOST_SERIES, OVERFLOW
+from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.streams import ALIVE_NS, WINDOW_NS, Measure, Total, plus
+from otel_pipeline.semconv.attributes import OVERFLOW
 from otel_pipeline.store.sums import labels_of, text_of
 from otel_pipeline.store.tables import NUMBERS, bases, latest, measures, streams
 
@@ -139,20 +140,20 @@ def defined(connection: Connection) -> dict[str, Measure]:
 
 
 def totals(connection: Connection, now: int) -> list[Total]:
-    """Every series at ``now``, by name and labels."""
+    """Every series at ``now``, by name and then the oldest first."""
     known = defined(connection)
     summed = select(
         streams.c.kpi, streams.c.labels, *(func.sum(streams.c[name]).label(name) for name in NUMBERS)
     ).group_by(streams.c.kpi, streams.c.labels)
     living = {(row[0], row[1]): row[2:] for row in connection.execute(summed)}
     found = []
-    for name, labels, *numbers in connection.execute(
-        select(bases.c.kpi, bases.c.labels, *(bases.c[name] for name in NUMBERS))
+    for name, labels, since, *numbers in connection.execute(
+        select(bases.c.kpi, bases.c.labels, bases.c.created, *(bases.c[name] for name in NUMBERS))
     ):
         more = living.get((name, labels)) or (0.0,) * len(numbers)
         found.append(Total(known[name], _pairs(labels), tuple(
             number + (added or 0.0) for number, added in zip(numbers, more, strict=True) if number is not None
-        )))  # fmt: skip
+        ), since))  # fmt: skip
     measured: dict[tuple[str, str], float] = {}
     for name, labels, time, value in connection.execute(
         select(latest.c.kpi, latest.c.labels, latest.c.time, latest.c.value)
@@ -160,7 +161,7 @@ def totals(connection: Connection, now: int) -> list[Total]:
         if known[name].instrument == "gauge" or time >= now - ALIVE_NS:
             measured[name, labels] = measured.get((name, labels), 0.0) + value
     found += [Total(known[name], _pairs(labels), (value,)) for (name, labels), value in measured.items()]
-    return sorted(found, key=lambda total: (total.measure.name, total.labels))
+    return sorted(found, key=lambda total: total.order)
 
 
 def fold(database: Database, connection: Connection, now: int) -> int:
