@@ -42,6 +42,18 @@ def test_its_names_load_the_api_alone(tmp_path: object) -> None:
     assert not parts & set(HEAVY)
 
 
+def test_its_names_load_little_more_of_the_standard_library(tmp_path: object) -> None:
+    """What only some calls need (declarations, watermarks, carriers) is loaded by these."""
+    program = """
+import sys, opentelemetry.trace
+before = set(sys.modules)
+from otel_pipeline import pipeline, stage, current_run
+print(*{"datetime", "json", "urllib.parse", "otel_pipeline.declaration"} & (set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_pipelines_load_no_more(tmp_path: object) -> None:
     """Nor does using it without ``setup()``."""
     program = """
