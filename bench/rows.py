@@ -156,6 +156,15 @@ ROWS: tuple[Row, ...] = (
         fresh,
         goals={"opentelemetry.sdk.trace": 0.5},
     ),
+    Row(
+        "4",
+        "the same with `pipeline` and `stage`, as a library uses them; OpenTelemetry's API alone is 0.5",
+        "ms",
+        "importing",
+        ("ours, its names", "opentelemetry.sdk.trace", "opentelemetry.trace"),
+        fresh,
+        goals={"opentelemetry.sdk.trace": 0.5},
+    ),
     *(
         _exit(endpoint, spans, timeout)
         for endpoint in ("refusing", "black-holed")

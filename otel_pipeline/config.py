@@ -38,7 +38,16 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 # Variables with our prefix that are no settings: our processes tell them to each other, or tests and scripts read them.
 RUN_ID = f"{PREFIX}RUN_ID"
 HANDOVER = f"{PREFIX}HANDOVER"
-INTERNAL = (RUN_ID, HANDOVER, f"{PREFIX}PARENT_RUN", CONFIG_FILE, f"{PREFIX}SERVERS", f"{PREFIX}REQUIRE_SERVERS")
+TESTS = f"{PREFIX}TESTS"
+INTERNAL = (
+    RUN_ID,
+    HANDOVER,
+    TESTS,
+    CONFIG_FILE,
+    f"{PREFIX}PARENT_RUN",
+    f"{PREFIX}SERVERS",
+    f"{PREFIX}REQUIRE_SERVERS",
+)
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,28 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
 
 
 def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
-    """``OTEL_SDK_DISABLED=true`` turns everything off."""
+    """``OTEL_SDK_DISABLED=true`` turns everything off, and so does a test suite that has not asked for it."""
     environ = os.environ if environ is None else environ
-    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or off_in_tests(environ)
+
+
+def off_in_tests(environ: Mapping[str, str] | None = None) -> bool:
+    """``OTEL_PIPELINE_TESTS=off``, set by the plugin for pytest: nothing is recorded, here and in what is started."""
+    return in_tests(environ) == "off"
+
+
+def in_tests(environ: Mapping[str, str] | None = None) -> str | None:
+    """What ``OTEL_PIPELINE_TESTS`` says: off; on, so that the plugin for pytest leaves all as it is; None."""
+    environ = os.environ if environ is None else environ
+    return environ.get(TESTS)
+
+
+def set_in_tests(word: str | None) -> None:
+    """Say it to this process and to those that it starts."""
+    if word is None:
+        os.environ.pop(TESTS, None)
+    else:
+        os.environ[TESTS] = word
 
 
 def exporter_names(signal: str, settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from otel_pipeline import config
 from otel_pipeline.kpi import otlp
-from otel_pipeline.queue import lock
 from otel_pipeline.kpi.otlp_metrics import read_metrics
+from otel_pipeline.queue import lock
 from otel_pipeline.queue.claim import Claim, NewerFormatError
 from otel_pipeline.queue.counts import Counts
 from otel_pipeline.queue.folder import queue_files

@@ -2,7 +2,7 @@
 
 ::
 
-    Run ──< Stage ──< Dataset, Check, RecordError
+    Run ──< Stage ──< Dataset, Check, RecordError, Operation
                 └─── Records
 
 Frozen, without behaviour that needs a clock or a store. Times are nanoseconds since the epoch, durations seconds.
@@ -71,6 +71,16 @@ class RecordError:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """What a stage did many times: ``count`` times, of which ``errors`` failed, in ``self_time`` seconds in all."""
+
+    name: str
+    count: int
+    errors: int = 0
+    self_time: float = 0.0
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage of one run, ended."""
 
@@ -97,6 +107,8 @@ class Stage:
     datasets: tuple[Dataset, ...] = ()
     checks: tuple[Check, ...] = ()
     record_errors: tuple[RecordError, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    """Those that took most time first; their time is no self time of the stage."""
 
     @property
     def duration(self) -> float:

@@ -27,12 +27,31 @@ def loaded(program: str, tmp_path: object) -> tuple[set[str], set[str]]:
     return set(packages.split()), {name for name in modules.split() if name.startswith(("opentelemetry.", *HEAVY))}
 
 
-def test_import_loads_the_api_alone(tmp_path: object) -> None:
-    """``import otel_pipeline`` costs OpenTelemetry's API and nothing else: a library may import it."""
-    packages, parts = loaded("import otel_pipeline", tmp_path)
+def test_import_loads_nothing(tmp_path: object) -> None:
+    """``import otel_pipeline`` costs nothing: pytest does so, for its plugin, wherever the package is installed."""
+    packages, parts = loaded("import otel_pipeline; otel_pipeline.__version__", tmp_path)
+    assert packages == {"otel_pipeline"}
+    assert parts == set()
+
+
+def test_its_names_load_the_api_alone(tmp_path: object) -> None:
+    """Decorators cost OpenTelemetry's API and nothing else: a library may use them."""
+    packages, parts = loaded("from otel_pipeline import pipeline, stage, Expect, current_run", tmp_path)
     assert packages == {"opentelemetry", "otel_pipeline", "typing_extensions"}
     assert "opentelemetry.sdk" not in parts
     assert not parts & set(HEAVY)
+
+
+def test_its_names_load_little_more_of_the_standard_library(tmp_path: object) -> None:
+    """What only some calls need (declarations, watermarks, carriers) is loaded by these."""
+    program = """
+import sys, opentelemetry.trace
+before = set(sys.modules)
+from otel_pipeline import pipeline, stage, current_run
+print(*{"datetime", "json", "urllib.parse", "otel_pipeline.declaration"} & (set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_pipelines_load_no_more(tmp_path: object) -> None:

@@ -2,23 +2,22 @@
 
 The context holds one value of ours, the frame whose code is executing (a stage or a run), beside OpenTelemetry's span.
 Both travel together: into asyncio tasks by themselves, into threads by OpenTelemetry's threading instrumentation, into
-processes as a *carrier*, a dictionary of environment variables.
+processes as a *carrier*, a dictionary of environment variables. What only carriers need is loaded by the first one.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
-from urllib.parse import quote, unquote
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Span
 
     from otel_pipeline.instrument.frame import Frame
@@ -28,8 +27,6 @@ FRAME_KEY = context_api.create_key("otel_pipeline.frame")
 TRACEPARENT = "TRACEPARENT"
 TRACESTATE = "TRACESTATE"
 PARENT_RUN = "OTEL_PIPELINE_PARENT_RUN"
-
-_propagator = TraceContextTextMapPropagator()
 
 
 class _Current(Protocol):
@@ -68,9 +65,11 @@ def inside(frame: Frame, span: Span, outer: Context) -> Context:
 
 def carrier(context: Context | None = None) -> dict[str, str]:
     """The environment variables that make a child process continue here: empty outside any trace."""
+    from urllib.parse import quote  # noqa: PLC0415 - see the module
+
     context = current.get() if context is None else context
     found: dict[str, str] = {}
-    _propagator.inject(found, context)
+    _propagator().inject(found, context)
     variables = {key.upper(): value for key, value in found.items()}
     frame = cast("Frame | None", context.get(FRAME_KEY))
     if variables and frame is not None and frame.run is not None:
@@ -90,7 +89,15 @@ class Inherited(NamedTuple):
 
 def from_carrier(variables: Mapping[str, str]) -> Inherited:
     """What ``carrier`` has put into the environment."""
+    from urllib.parse import unquote  # noqa: PLC0415 - see the module
+
     found = {key.lower(): variables[key] for key in (TRACEPARENT, TRACESTATE) if key in variables}
-    context = _propagator.extract(found, Context())
+    context = _propagator().extract(found, Context())
     run_id, name, kind, *_ = (*map(unquote, variables.get(PARENT_RUN, "").split(":")), "", "", "")
     return Inherited(context, run_id or None, name or None, kind == "backfill")
+
+
+def _propagator() -> TextMapPropagator:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - as above
+
+    return TraceContextTextMapPropagator()

@@ -13,7 +13,6 @@ from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from otel_pipeline import declaration
 from otel_pipeline.errors import UsageError
 from otel_pipeline.instrument import lazy
 from otel_pipeline.instrument.context import FRAME_KEY, current
@@ -276,8 +275,16 @@ def pipeline(
     if _is_decorated(name):
         return _Pipeline(None)(name)
     _check_name("pipeline", name)
-    declared = declaration.text_of(schedule, expect, slo)
+    declared = _declared(schedule, expect, slo)
     return _Pipeline(name, attributes, run_id=run_id, attempt=attempt, backfill=backfill, declared=declared)
+
+
+def _declared(schedule: str | None, expect: Expect | None, slo: Slo | None) -> str | None:
+    if schedule is None and expect is None and slo is None:
+        return None
+    from otel_pipeline import declaration  # noqa: PLC0415 - only who declares something pays for its checks
+
+    return declaration.text_of(schedule, expect, slo)
 
 
 @overload

@@ -29,7 +29,7 @@ from otel_pipeline.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, MeterProvider
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_pipeline.semconv.tables import Metric
 
@@ -84,6 +84,7 @@ class _Receiver:
 
     def __init__(self) -> None:
         self.provider: MeterProvider | None = None
+        self.meter: Meter | None = None
         self.made: dict[str, Any] = {}
 
 
@@ -120,8 +121,9 @@ def begin() -> None:
         if known is not None and type(known).__name__ == "_ProxyMeterProvider":
             return
         _receiver.made.clear()
+        # Kept, since a provider that is shutting down collects once more and hands out no meters by then.
+        _receiver.meter = meter = provider.get_meter(registry.SCOPE_NAME, __version__)
     # Without our lock: the SDK holds one of its own both for this and while it asks, which takes ours.
-    meter = provider.get_meter(registry.SCOPE_NAME, __version__)
     # The SDK asks the observable instruments first, so that the others are up to date in the same collection.
     for metric in _LEVELS:
         meter.create_observable_up_down_counter(metric.name, [_asked(metric.name)], metric.unit, metric.description)
@@ -176,7 +178,7 @@ def _asked(metric: str) -> Callable[[CallbackOptions], list[Observation]]:
 
 def _instrument(metric: Metric) -> Any:
     if (found := _receiver.made.get(metric.name)) is None:
-        meter = metrics.get_meter(registry.SCOPE_NAME, __version__)
+        meter: Any = _receiver.meter
         if metric.instrument == "histogram":
             found = meter.create_histogram(
                 metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets

@@ -11,7 +11,6 @@ import operator
 import re
 import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
-from datetime import date, datetime, time, timezone
 from itertools import compress, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -134,6 +133,8 @@ def moment(value: object) -> str | None:
     """A watermark in ISO 8601, UTC. A date means its first instant; a time without zone is taken as UTC."""
     if value is None:
         return None
+    from datetime import date, datetime, time, timezone  # noqa: PLC0415 - only watermarks need it
+
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             # Python 3.10 reads neither a Z nor fractions of other than three or six digits.

@@ -19,7 +19,7 @@ from otel_pipeline.errors import UsageError
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.trace import Tracer, TracerProvider
 
@@ -50,6 +50,7 @@ class _Registry:
         self.said: set[str] = set()
         self.strict = False
         self.misuse: Callable[[str], None] | None = None
+        self.provider: TracerProvider | None = None  # instead of OpenTelemetry's global one
         self.tracer: tuple[TracerProvider, Tracer] | None = None
         self.lock = threading.Lock()
 
@@ -60,6 +61,18 @@ _state = _Registry()
 def reset() -> None:
     """Forget everything."""
     _state.__init__()  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def aside(provider: TracerProvider) -> Iterator[None]:
+    """For a while ``provider`` makes the spans, and nobody else knows of the runs: for tests of user code."""
+    before = vars(_state).copy()
+    reset()
+    _state.provider = provider
+    try:
+        yield
+    finally:
+        vars(_state).update(before)
 
 
 def open_runs() -> list[Run]:
@@ -118,7 +131,7 @@ def tracer() -> Tracer:
     Kept, since the SDK's ``get_tracer`` calls ``warnings.filterwarnings`` each time: asked for per stage, it would make
     Python show the program's own warnings again and again, which it shows once.
     """
-    provider, known = trace.get_tracer_provider(), _state.tracer
+    provider, known = _state.provider or trace.get_tracer_provider(), _state.tracer
     if known is None or known[0] is not provider:
         known = _state.tracer = (provider, provider.get_tracer(SCOPE_NAME, __version__))
     return known[1]

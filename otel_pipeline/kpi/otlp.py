@@ -252,12 +252,23 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return tuple(text for each in value.array_value.values[:_MOST_ITEMS] if (text := _name(each)) is not None)
 
 
+def _items(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...] | None]:
+    def items(value: Any) -> tuple[Any, ...] | None:
+        if value.WhichOneof("value") != "array_value":
+            return None
+        found = tuple(map(read, value.array_value.values[:_MOST_ITEMS]))
+        return None if None in found else found
+
+    return items
+
+
 def _result(*known: str) -> Callable[[Any], str | None]:
     return lambda value: value.string_value if value.string_value in known else None
 
 
 _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "string": _text, "int": _whole, "double": _double, "boolean": _flag, "string[]": _texts,
+    "int[]": _items(_count), "double[]": _items(_double),
 }  # fmt: skip
 _NAMES = {a.PIPELINE_NAME, a.RUN_ID, a.STAGE_NAME, a.DATASET_NAME, a.DATASET_OPERATION, a.CHECK_NAME, a.CHECK_KIND,
           a.ERROR_TYPE, a.ERROR_STAGE}  # fmt: skip

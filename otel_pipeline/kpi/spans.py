@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage, assembled, defaults
+from otel_pipeline.model import Check, Dataset, Operation, RecordError, Records, Run, Stage, assembled, defaults
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
@@ -72,6 +72,7 @@ _RUN_FIELDS = {
     a.DECLARATION: "declared",
 }
 """The attributes that are a field as they are."""
+_OPERATION_LISTS = (a.OPERATIONS_NAMES, a.OPERATIONS_COUNTS, a.OPERATIONS_ERRORS, a.OPERATIONS_SELF_TIMES)
 _STAGE, _RECORDS, _RUN = defaults(Stage), defaults(Records), defaults(Run)
 _NO_RECORDS = Records()
 
@@ -88,6 +89,8 @@ def stage_of(span: EndedSpan) -> Stage | None:
     made["backfill"] = bool(attributes.get(a.RUN_BACKFILL))
     made["upstream"] = tuple(attributes.get(a.STAGE_UPSTREAM) or ())
     made["records"] = _records(attributes)
+    if a.OPERATIONS_NAMES in attributes:
+        made["operations"] = _operations(attributes)
     if span.events:
         made["datasets"] = tuple([_dataset(each) for each in _named(span, events.DATASET)])
         made["checks"] = tuple([_check(each) for each in _named(span, events.CHECK)])
@@ -129,6 +132,11 @@ def _number(value: object) -> float | None:
 def _records(attributes: Mapping[str, Any]) -> Records:
     told = {name: attributes[key] for key, name in _RECORDS_FIELDS.items() if key in attributes}
     return assembled(Records, {**_RECORDS, **told}) if told else _NO_RECORDS
+
+
+def _operations(attributes: Mapping[str, Any]) -> tuple[Operation, ...]:
+    lists = [attributes.get(key) or () for key in _OPERATION_LISTS]
+    return tuple(Operation(*told) for told in zip(*lists, strict=False))
 
 
 def _named(span: EndedSpan, name: str) -> list[Mapping[str, Any]]:

@@ -243,6 +243,7 @@ def _stage(data: Any) -> model.Stage | None:
         datasets=lambda values: _values(model.Dataset, values),
         checks=lambda values: _values(model.Check, values),
         record_errors=lambda values: _values(model.RecordError, values, keys=tuple),
+        operations=lambda values: _values(model.Operation, values),
     )
 
 

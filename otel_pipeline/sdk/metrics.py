@@ -12,7 +12,7 @@ the catalogue), but for what needs more than one run: attempts, rates, ages.
 from __future__ import annotations
 
 import os
-import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
@@ -50,8 +50,8 @@ class RunMetrics:
         self._meter = provider.get_meter(SCOPE_NAME, __version__)
         self._instruments: dict[str, Counter | Histogram] = {}
         self._feeds = {event: Feeds(kpi for kpi in CATALOGUE if kpi.event == event) for event in EVENTS}
-        self._ended: list[Run | Stage] = []
-        self._lock = threading.RLock()  # re-entrant: a signal handler of the program's may end a stage in between
+        # Taken one by one: a list that is swapped for an empty one may still be added to, by whoever fetched it before.
+        self._ended: deque[Run | Stage] = deque()
         active = m.RUN_ACTIVE
         # The SDK calls this before it collects, and so the counters are up to date in the same collection.
         self._meter.create_observable_up_down_counter(
@@ -68,8 +68,7 @@ class RunMetrics:
 
     def _after_fork(self) -> None:
         # What the parent has counted is the parent's.
-        self._lock = threading.RLock()
-        self._ended = []
+        self._ended.clear()
 
     def _collected(self, options: CallbackOptions) -> Iterator[Observation]:
         del options
@@ -81,11 +80,9 @@ class RunMetrics:
             yield Observation(number, {a.PIPELINE_NAME: name})
 
     def _count_ended(self) -> None:
-        with self._lock:
-            ended, self._ended = self._ended, []
         sums: dict[Series, int] = {}
         rows: dict[Series, Kpi] = {}
-        for value in ended:
+        for value in self._taken():
             for event, fact in facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value):
                 for feed, series in self._feeds[event].of(fact):
                     if not isinstance(amount := fact.get(feed.value), (int, float)):
@@ -96,6 +93,14 @@ class RunMetrics:
                         rows[series], sums[series] = feed.kpi, sums.get(series, 0) + int(amount)
         for series, total in sums.items():
             self._hand_over(rows[series], series, total)
+
+    def _taken(self) -> Iterator[Run | Stage]:
+        """What has ended, each for one caller only."""
+        while self._ended:
+            try:
+                yield self._ended.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
 
     def _hand_over(self, kpi: Kpi, series: Series, amount: float) -> None:
         value = amount if kpi.divisor == 1 else amount / kpi.divisor

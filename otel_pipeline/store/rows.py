@@ -16,7 +16,7 @@ from sqlalchemy import select
 from otel_pipeline.kpi.facts import nanoseconds
 from otel_pipeline.kpi.values import RunRecord
 from otel_pipeline.kpi.verdicts import Attempt, subject
-from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
+from otel_pipeline.model import Check, Dataset, Operation, RecordError, Records, Run, Stage
 from otel_pipeline.store.tables import COUNTS, run_keys, runs, stages
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Row: TypeAlias = "tuple[Any, ...]"
 
-_NESTED: dict[str, type] = {"datasets": Dataset, "checks": Check, "record_errors": RecordError}
+_NESTED: dict[str, type] = {"datasets": Dataset, "checks": Check, "record_errors": RecordError, "operations": Operation}
 _LISTS = ("upstream", "not_started", "open_stages", "keys")
 _IN_RUN_COLUMNS = {
     "trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended", "self_time", "backfill",

@@ -27,7 +27,7 @@ class ErrorGroup:
 
 @dataclass(frozen=True)
 class Share:
-    """Self time of all stages of one name."""
+    """Self time of all stages of one name, or of one operation in them; ``stages``: how many there were."""
 
     name: str
     seconds: float
@@ -99,10 +99,14 @@ def checks(stages: Iterable[Stage]) -> tuple[list[Check], list[Check]]:
 
 
 def shares(stages: Sequence[Stage]) -> list[Share]:
-    """Return the self time by stage name, most first."""
+    """Return the self time by stage name and operation, most first."""
     seconds: dict[str, float] = defaultdict(float)
     number: dict[str, int] = defaultdict(int)
     for stage in stages:
         seconds[stage.name] += own_time(stage)
         number[stage.name] += 1
+        for operation in stage.operations:
+            name = f"{stage.name}: {operation.name}"
+            seconds[name] += operation.self_time
+            number[name] += operation.count
     return sorted((Share(name, time, number[name]) for name, time in seconds.items()), key=lambda share: -share.seconds)
