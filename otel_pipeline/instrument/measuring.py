@@ -74,7 +74,7 @@ class Noted:
             self._spelt[items] = labels
         if labels not in self._sets:
             if len(self._sets) >= MOST_LABEL_SETS:
-                return tuple((key, a.OVERFLOW) for key, _ in labels), True
+                return tuple((key, o.OVERFLOW) for key, _ in labels), True
             self._sets.add(labels)
         return labels, False
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_pipeline.kpi.engine import Series
-from otel_pipeline.semconv.attributes import OVERFLOW
+from otel_pipeline.semconv.operations import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from otel_pipeline.kpi.names import names_of, prometheus_name
 from otel_pipeline.kpi.state import Figure
-from otel_pipeline.semconv.attributes import OVERFLOW
 from otel_pipeline.semconv.catalogue import Kpi
+from otel_pipeline.semconv.operations import OVERFLOW
 from otel_pipeline.semconv.tables import Metric
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_pipeline.kpi import slo
 from otel_pipeline.kpi.engine import Feed, Series
 from otel_pipeline.kpi.times import DAY_NS
-from otel_pipeline.semconv.attributes import OVERFLOW
 from otel_pipeline.semconv.catalogue import UNEXPECTED
+from otel_pipeline.semconv.operations import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

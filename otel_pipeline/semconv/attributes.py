@@ -26,8 +26,6 @@ EXPECTATIONS = (
     "did_not_start", "late", "overdue", "too_fast", "too_slow", "too_few", "too_many", "too_often", "lost",
 )  # fmt: skip
 EXPECTATION_STATES = ("found", "over", "withdrawn")
-OVERFLOW = "__overflow__"
-"""Every label of the series to which a metric's measurements go when its label sets are too many."""
 OPERATION_STATUSES = ("success", "error")
 OBJECTIVES = ("availability", "latency", "errors", "freshness")
 SLO_WINDOWS = ("5m", "30m", "1h", "6h", "3d")

@@ -18,7 +18,9 @@ _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _COUNTS = (0, 1, 5, 10, 25, 50, 100, 500, 1000, 10_000, 100_000, 1_000_000)
 _LENGTHS = (5, 10, 20, 50, 100, 200, 500, 1000)
 _DOLLARS = (1, 5, 10, 25, 50, 75, 100, 150, 250, 500, 750, 1000, 2500, 5000, 10_000, 100_000)
-_SUFFIXES = {"s": "_seconds"}
+_SUFFIXES = {"s": "_seconds", "{url}/s": "_per_second", "{article}/s": "_per_second"}
+OVERFLOW = "__overflow__"
+"""Every label of the series to which a metric's measurements go when its label sets are too many."""
 STATUSES = a.OPERATION_STATUSES
 
 _SOURCE = (a.PIPELINE_NAME, a.CRAWL_SOURCE)
@@ -184,7 +186,7 @@ DUPLICATES = _kpi(
 DUPLICATE_CONFIDENCE = _kpi(
     "pipeline.crawl.duplicate.confidence",
     "histogram",
-    "1",
+    "",
     "How sure it was that it is one, from 0 to 1.",
     _SOURCE,
     _plain("pipeline_duplicates_confidence"),

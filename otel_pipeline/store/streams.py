@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select, tuple_
 
 from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.streams import ALIVE_NS, WINDOW_NS, Measure, Total, plus
-from otel_pipeline.semconv.attributes import OVERFLOW
+from otel_pipeline.semconv.operations import OVERFLOW
 from otel_pipeline.store.sums import labels_of, text_of
 from otel_pipeline.store.tables import NUMBERS, bases, latest, measures, streams
 

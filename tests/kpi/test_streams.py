@@ -230,13 +230,14 @@ def dying(batch: list[Point]) -> Iterator[Point]:
 
 
 def sent(host: Store | MemoryEngine, now: int) -> list[Figure]:
-    """The figures of streams."""
+    """The figures of streams; which was seen first depends on the order of arrival."""
     if isinstance(host, MemoryEngine):
         found = host.figures(now)
     else:
         with host.reading() as reader:
             found = reader.figures(now)
-    return [figure for figure in found if figure.kpi.event == "stream"]
+    of_streams = [figure for figure in found if figure.kpi.event == "stream"]
+    return sorted(of_streams, key=lambda figure: (figure.kpi.name, figure.labels))
 
 
 def test_a_new_series_begins_at_zero_and_says_no_process(tmp_path: Path) -> None:

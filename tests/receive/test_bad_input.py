@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from otel_pipeline.kpi.cardinality import MOST_SERIES, OVERFLOW
+from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.exposition import as_prometheus
 from otel_pipeline.receive import counters as c
+from otel_pipeline.semconv.operations import OVERFLOW
 from otel_pipeline.store.store import Store
 from tests.exposition import samples
 from tests.kpi.test_otlp import NOW, RUN, STAGE, request

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_pipeline.kpi.names import prometheus_name
 from otel_pipeline.semconv import attributes, events, metrics
 from otel_pipeline.semconv.attributes import ATTRIBUTES
 from otel_pipeline.semconv.catalogue import METRICS
@@ -20,8 +21,6 @@ SOURCE = ROOT / "otel_pipeline"
 DOCS = (ROOT / "docs" / "semantic-conventions.md").read_text("utf-8")
 KEYS = {row.key: row for row in ATTRIBUTES}
 NAMES = [*KEYS, *(event.name for event in EVENTS), *(metric.name for metric in METRICS)]
-
-UNITS = {"s": "seconds", "By": "bytes", "1": "ratio"}
 
 
 def _constants(module: object) -> dict[str, str]:
@@ -80,10 +79,7 @@ def test_attributes_of_metrics_are_found_there(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_names_in_prometheus(metric: Metric) -> None:
     """The name in Prometheus is the one by the rule of OTLP's translation: unit and ``_total`` as suffixes."""
-    parts = [metric.name.replace(".", "_")]
-    parts += [UNITS[metric.unit]] if not metric.unit.startswith("{") and metric.unit else []
-    parts += ["total"] if metric.instrument == "counter" else []
-    assert metric.prometheus == "_".join(parts)
+    assert metric.prometheus == prometheus_name(metric.name, metric.unit, metric.instrument)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

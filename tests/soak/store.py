@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from otel_pipeline.kpi.cardinality import MOST_SERIES, OVERFLOW
+from otel_pipeline.kpi.cardinality import MOST_SERIES
 from otel_pipeline.kpi.times import DAY_NS
 from otel_pipeline.model import Check, Records, Run, Stage
+from otel_pipeline.semconv.operations import OVERFLOW
 from otel_pipeline.store.store import RETENTION_NS, Store
 
 from .report import Section, table

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from otel_pipeline.kpi.cardinality import OVERFLOW
 from otel_pipeline.kpi.memory import MemoryEngine
 from otel_pipeline.model import Check, Dataset, RecordError, Records
+from otel_pipeline.semconv.operations import OVERFLOW
 from otel_pipeline.store.errors import StoreError
 from otel_pipeline.store.store import RETENTION_NS, Store
 from otel_pipeline.store.sums import Applied, Sums
