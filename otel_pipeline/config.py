@@ -75,6 +75,7 @@ class Settings:
     forward_interval: float = 15.0
     compatibility: str = "all"
     summary: str = "auto"
+    progress: str = "auto"
     origins: tuple[tuple[str, Origin], ...] = ()
 
     def values(self) -> dict[str, Any]:

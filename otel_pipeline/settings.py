@@ -232,7 +232,15 @@ SETTINGS: tuple[Setting, ...] = (
         "summary",
         "auto, always, never",
         "auto",
-        "The run summary on stderr. auto: on a terminal, and under `otel-pipeline run`.",
+        "The run summary on stderr. auto: on a terminal, in a notebook, and under `otel-pipeline run`.",
+        _one_of("auto", "always", "never"),
+    ),
+    Setting(
+        "progress",
+        "auto, always, never",
+        "auto",
+        "Live progress of a run that lasts longer than a second, on stderr. auto: on a terminal, and in a notebook; "
+        "always: also into a pipe or a file, for whoever has a terminal at its other end.",
         _one_of("auto", "always", "never"),
     ),
 )

@@ -34,6 +34,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "compatibility": ("etl", "standards,service", "none"),
     "handle_signals": (True, False, True),
     "summary": ("always", "never", "auto"),
+    "progress": ("always", "never", "auto"),
 }
 ROWS = pytest.mark.parametrize("setting", config.SETTINGS, ids=lambda setting: setting.name)
 

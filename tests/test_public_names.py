@@ -9,6 +9,7 @@ def test_public_names() -> None:
     """Adding or removing a public name is a decision, not an accident."""
     assert otel_pipeline.__all__ == [
         "AlreadySetUpError",
+        "Crawl",
         "Expect",
         "ExpectationError",
         "Handle",
@@ -19,11 +20,23 @@ def test_public_names() -> None:
         "Stage",
         "UsageError",
         "__version__",
+        "cache",
+        "check",
+        "collector",
+        "counter",
+        "crawl",
+        "current_crawl",
         "current_run",
         "current_stage",
+        "database",
+        "gauge",
+        "histogram",
         "pipeline",
+        "queue",
+        "search",
         "setup",
         "stage",
+        "timed",
     ]
 
 

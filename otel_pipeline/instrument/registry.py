@@ -45,7 +45,7 @@ class _Registry:
         self.runs: dict[str, Run] = {}
         self.script: Run | None = None
         self.claim: Callable[[], bool] | None = None
-        self.listener: RunListener | None = None
+        self.listeners: tuple[RunListener, ...] = ()
         self.abandoned: deque[Scope] = deque()
         self.said: set[str] = set()
         self.strict = False
@@ -84,20 +84,20 @@ def open_runs() -> list[Run]:
 def opened(run: Run) -> None:
     """A run has started."""
     _state.runs[run.key] = run
-    if _state.listener is not None:
-        _state.listener.run_started(run)
+    for listener in _state.listeners:
+        listener.run_started(run)
 
 
 def closed(run: Run) -> None:
     """A run has ended."""
     _state.runs.pop(run.key, None)
-    if _state.listener is not None:
-        _state.listener.run_ended(run)
+    for listener in _state.listeners:
+        listener.run_ended(run)
 
 
-def listen(listener: RunListener | None) -> None:
-    """Whom to tell of runs."""
-    _state.listener = listener
+def listen(*listeners: RunListener) -> None:
+    """Whom to tell of runs, instead of those before."""
+    _state.listeners = listeners
 
 
 def set_script(run: Run, claim: Callable[[], bool] | None) -> None:

@@ -152,8 +152,9 @@ def _telemetry(settings: Mapping[str, Any]) -> Telemetry:
 
     told = ("service_name", "version", "environment", "endpoint", "protocol", "queue_dir", "exit_timeout")
     # This process is not the pipeline: it has one span to send, nothing to instrument, and prints by itself.
-    own = {"script_run": False, "instrument": False, "logs": False, "handle_signals": False, "summary": "never"}
-    return parent({key: settings.get(key) for key in told} | own)
+    own: dict[str, Any] = {"script_run": False, "instrument": False, "logs": False, "handle_signals": False}
+    quiet = {"summary": "never", "progress": "never"}
+    return parent({key: settings.get(key) for key in told} | own | quiet)
 
 
 def _summary(run: Run, stages: Sequence[Stage]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.lifecycle import Lifecycle
     from otel_pipeline.sdk.processor import KpiSpanProcessor
+    from otel_pipeline.sdk.progress import Progress
 
 # Seconds for what must not be left out where nothing is to be waited for: to put on disk what is in memory.
 _STORING = 0.5
@@ -49,6 +50,7 @@ class Handle:
         self._sender: Sender | None = None
         self._processor: KpiSpanProcessor | None = None
         self._lifecycle: Lifecycle | None = None
+        self._progress: Progress | None = None
         self._handover: Handover | None = None
         self._script: Run | None = None
         self._launched = False
@@ -87,13 +89,15 @@ class Handle:
             if self.stopped:
                 return
             self.stopped = True
+        if self._progress is not None:
+            self._progress.stop()
         with contextlib.suppress(Exception):
             self._end_runs(sys.exc_info()[1])
         if self._lifecycle is not None:
             self._lifecycle.stop()
         business.on_collectors(None)
         collectors.stop()
-        registry.listen(None)
+        registry.listen()
         logs.release()
         self._stop(self.settings.exit_timeout)
 

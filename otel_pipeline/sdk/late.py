@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from otel_pipeline.sdk import logs, lost, providers, sampler
+from otel_pipeline.sdk import logs, lost, progress, providers, sampler
 from otel_pipeline.sdk.processor import print_summary, to_be_shown
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _apply(handle: Handle, settings: Settings) -> None:
     if handle._processor is not None:
         shown = to_be_shown(settings.summary, under_parent=handle._handover is not None)
         handle._processor.summarise = print_summary if shown else None
+    progress.follow(handle)
 
 
 def _send(handle: Handle, settings: Settings) -> None:

@@ -4,7 +4,7 @@
 
     span ends ─► kpi/spans.py ─► Stage ─┬─► metrics.py
                                         ├─► handover.py (the parent `otel-pipeline run`, if there is one)
-                                 Run ───┴─► terminal/ (the summary, with the run's stages)
+                                 Run ───┴─► terminal/ or notebook.py (the summary, with the run's stages)
 
 It can be added to any SDK ``TracerProvider``. It never raises: a fault of ours costs a figure, not a pipeline.
 """
@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otel_pipeline.instrument.registry import say_once
 from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
+from otel_pipeline.sdk import notebook
 from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.metrics import RunMetrics
     from otel_pipeline.sdk.open_runs import OpenRuns
+    from otel_pipeline.sdk.progress import Progress
 
 # Stages kept per run for the summary: beyond, a run with a stage per record would grow without bound.
 MOST_STAGES = 2000
@@ -51,6 +53,7 @@ class KpiSpanProcessor(SpanProcessor):
         self._metrics = metrics
         self._handover = handover
         self.summarise = summarise
+        self.progress: Progress | None = None
         self._stages: dict[str, list[Stage]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -96,6 +99,8 @@ class KpiSpanProcessor(SpanProcessor):
             self._metrics.count(stage)
         if self._handover is not None:
             self._handover.stage_ended(stage)
+        if self.progress is not None:
+            self.progress.stage_ended(stage.run_id)
         if self._open_runs is not None:
             self._open_runs.stage_ended(stage.span_id)
         if stage.run_id is None or self.summarise is None:
@@ -117,12 +122,16 @@ class KpiSpanProcessor(SpanProcessor):
 def to_be_shown(summary: str, *, under_parent: bool) -> bool:
     """Whether this process prints summaries, by the setting; under ``otel-pipeline run`` the parent does."""
     if summary == "auto":
-        return not under_parent and sys.stderr is not None and sys.stderr.isatty()
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        return not under_parent and (on_terminal or notebook.in_kernel())
     return summary == "always"
 
 
 def print_summary(run: Run, stages: Sequence[Stage]) -> None:
-    """The summary on stderr."""
+    """The summary on stderr; in a notebook among the cell's output."""
+    if notebook.in_kernel():
+        notebook.show_summary(run, stages)
+        return
     from otel_pipeline.terminal import print_summary as to_file  # noqa: PLC0415 - loads rich: only where it is printed
 
     if sys.stderr is not None:

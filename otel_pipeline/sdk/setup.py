@@ -38,6 +38,7 @@ from otel_pipeline.sdk import (
 from otel_pipeline.sdk.handle import Handle
 from otel_pipeline.sdk.lifecycle import Lifecycle
 from otel_pipeline.sdk.processor import KpiSpanProcessor, print_summary, to_be_shown
+from otel_pipeline.sdk.progress import follow as follow_progress
 
 if TYPE_CHECKING:
     from otel_pipeline.config import Settings
@@ -70,6 +71,7 @@ def setup(
     strict: str | bool | None = None,
     queue_dir: str | None = None,
     summary: str | None = None,
+    progress: str | None = None,
     **unknown: Any,
 ) -> Handle:
     """Give this process traces, metrics and logs; send them by OTLP where an endpoint is configured.
@@ -127,7 +129,7 @@ def join(values: dict[str, Any]) -> None:
     """The same for a child process, with its parent's settings and without a word."""
     with _State.lock:
         if _State.handle is None:
-            _start(config.load(values | {"script_run": "false", "summary": "never"}))
+            _start(config.load(values | {"script_run": "false", "summary": "never", "progress": "never"}))
 
 
 def current_handle() -> Handle | None:
@@ -190,6 +192,7 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
     if settings.instrument and not launched:
         instrumentations.load()
     _begin_script(handle, made, launched=launched, by_main=by_main)
+    follow_progress(handle)
     if not launched:
         late.tell_parent(handle)
     if made.sender is not None:

@@ -1,7 +1,7 @@
-"""Prints the summary of a run to a file, as well as the file can show it.
+"""The summary and the progress of a run as text, as well as the file that it is for can show it.
 
-The layout is in ``view.py``; here is what depends on the terminal: its width, whether it has colour, and whether its
-encoding has the signs.
+The layout is in ``view.py`` and ``progress.py``; here is what depends on the terminal: its width, whether it has
+colour, and whether its encoding has the signs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from otel_pipeline.model import Run, Stage
+    from otel_pipeline.terminal.progress import RunProgress
 
 WIDEST = 160
 """A wider terminal is not filled: the eye would lose the row between a name and its figures."""
@@ -59,6 +60,26 @@ def summary(
     from otel_pipeline.terminal.view import lines  # noqa: PLC0415 - loads rich
 
     return Group(*lines(run, stages, width, ascii_only=ascii_only, zone=zone))
+
+
+def progress_lines(runs: Sequence[RunProgress], width: int, height: int, file: TextIO) -> list[str]:
+    """The progress of open runs, each line as it is to be written to the terminal that ``file`` is."""
+    from rich.console import Console  # noqa: PLC0415 - rich is loaded only by those who print
+
+    from otel_pipeline.terminal.progress import progress  # noqa: PLC0415 - loads rich
+
+    probe = Console(file=file, force_jupyter=False)
+    ascii_only = not probe.encoding.startswith("utf")
+    return _rendered(progress(runs, width, height, ascii_only=ascii_only), probe, width).splitlines()
+
+
+def plain(renderable: Group, width: int) -> str:
+    """The renderable without colour, its last line without an end: for a page that shows text."""
+    from rich.console import Console  # noqa: PLC0415 - rich is loaded only by those who print
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(renderable)
+    return text.getvalue().rstrip("\n")
 
 
 def _rendered(renderable: Group, probe: Console, width: int) -> str:
