@@ -22,9 +22,9 @@ from otel_pipeline.instrument import measuring, registry, results
 from otel_pipeline.instrument.context import current_frame
 from otel_pipeline.instrument.decorate import Opens
 from otel_pipeline.instrument.measuring import LARGEST, Noted, number
-from otel_pipeline.instrument.operations import Operation
 from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.stage import Stage
+from otel_pipeline.instrument.timing import Operation
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import operations as o
 

@@ -54,6 +54,7 @@ class _Lazy(CountsItself):
     def _called(self) -> None:
         if isinstance(self.scope, Run):
             self.scope.outlives = True
+        if not isinstance(self.scope, Stage):
             return
         self.scope.lazy = True
         run = getattr(self._outer.get(FRAME_KEY), "run", None)

@@ -104,6 +104,7 @@ _overflowed, _rejected = Noted(o.OVERFLOWED.metric), Noted(o.REJECTED.metric)
 
 def rejected(call: str) -> None:
     """Something that was given to ``call`` could not be used."""
+    begin()
     _rejected.note(1, {a.TELEMETRY_CALL: call})
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from otel_pipeline.instrument.frame import Frame
-    from otel_pipeline.instrument.operations import Operation
+    from otel_pipeline.instrument.timing import Operation
 
 T = TypeVar("T")
 _SIZED = (list, tuple, range, dict, set, frozenset)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otel_pipeline.kpi.engine import Feeds
-from otel_pipeline.kpi.exposition import series_of_name
+from otel_pipeline.kpi.exposition import quantile_of_buckets, series_of_name
 from otel_pipeline.kpi.names import label_text
 from otel_pipeline.kpi.times import iso
 
@@ -32,7 +32,7 @@ STATISTICS = ("count", "min", "max", "mean", "median", "p95", "p99", "last", "su
 
 @dataclass(frozen=True)
 class Statistic:
-    """The figures of one series in the window.
+    """The figures of one series in the window; what is not known is None.
 
     ``value`` is what the series stands at now (of a histogram its sum), since ever; ``last_updated`` is in nanoseconds
     since the epoch.
@@ -40,13 +40,13 @@ class Statistic:
 
     labels: Mapping[str, str]
     count: int
-    min: float
-    max: float
+    min: float | None
+    max: float | None
     mean: float
     median: float
     p95: float
     p99: float
-    last: float
+    last: float | None
     sum: float
     value: float | None
     last_updated: int
@@ -55,9 +55,13 @@ class Statistic:
 def statistics(name: Name, facts: Iterable[Dated], figures: Iterable[Figure], now: int) -> list[Statistic]:
     """One for each series of ``name``, by labels: of the ``facts`` of the window, and the value in ``figures``.
 
-    A gauge that is computed has one sample: the value that it has now.
+    A gauge that is computed has one sample, the value that it has now; so has a counter that processes sent. Of a
+    histogram that they sent there are the counts of its buckets, since ever.
     """
     values = series_of_name(name, figures)
+    if name.kpi.event == "stream" and name.kpi.metric.instrument == "histogram":
+        bounds = name.kpi.metric.buckets
+        return [_of_buckets(labels, numbers, bounds, now) for labels, numbers in sorted(values.items()) if numbers[1]]
     samples: dict[Labels, list[tuple[int, float]]] = {}
     if name.kpi.derived:
         samples = {labels: [(now, numbers[0])] for labels, numbers in values.items()}
@@ -92,6 +96,14 @@ def _statistic(labels: Labels, samples: list[tuple[int, float]], numbers: list[f
         value=numbers[0] if numbers is not None else None,
         last_updated=when,
     )
+
+
+def _of_buckets(labels: Labels, numbers: Sequence[float], bounds: Sequence[float], now: int) -> Statistic:
+    total, count, *buckets = numbers
+    median, p95, p99 = (quantile_of_buckets(share, bounds, buckets) for share in (0.5, 0.95, 0.99))
+    return Statistic(
+        dict(labels), int(count), None, None, total / count, median, p95, p99, None, total, total, now,
+    )  # fmt: skip
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

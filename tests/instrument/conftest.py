@@ -9,10 +9,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_pipeline.instrument import registry
+from otel_pipeline.instrument import business, crawl, measuring, registry
+from tests.instrument.measured import Measured
 from tests.instrument.seen import Clock, Seen
 
-_CLOCKED = ("frame", "lazy", "registry", "run", "scope")
+_CLOCKED = ("crawl", "frame", "lazy", "registry", "run", "scope", "timing")
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +40,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in _CLOCKED:
         monkeypatch.setattr(f"otel_pipeline.instrument.{module}.perf_counter_ns", fake)
     return fake
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measured]:
+    """What is measured, on a meter provider of its own; nothing is known from before."""
+    found = Measured()
+    monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", found.provider)
+    monkeypatch.setattr(measuring, "_receiver", measuring._Receiver())
+    monkeypatch.setattr(business, "_known", {})
+    monkeypatch.setattr(crawl, "_sessions", crawl._Sessions())
+    monkeypatch.setattr(measuring, "levels", {})
+    monkeypatch.setattr(measuring, "watches", [])
+    measuring.reset()
+    registry.judge(strict=False, count=measuring.rejected)
+    yield found
+    measuring.reset()
+    found.provider.shutdown()
