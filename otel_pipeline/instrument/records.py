@@ -81,7 +81,13 @@ def attributes_from(given: object, what: str) -> dict[str, AttributeValue] | Non
     found: dict[str, AttributeValue] = {}
     with contextlib.suppress(Exception):  # a mapping of the user's may do anything
         for key, value in given.items():
-            if _plain(key) and (type(value) in _AS_IT_IS or _plain(value)):
+            kind = type(value)
+            if _plain(key) and (
+                kind is float
+                or kind is bool
+                or (kind is int and -LARGEST <= value <= LARGEST)
+                or (kind is str and value.isascii() and 0 < len(value) <= _MOST_TEXT)
+            ):  # what nearly all are, told without a call for each
                 found[key] = value
                 continue
             name, usable = text(key, "attribute name"), _attribute(value)
@@ -91,11 +97,8 @@ def attributes_from(given: object, what: str) -> dict[str, AttributeValue] | Non
 
 
 def _plain(value: object) -> bool:
-    """Whether it is what nearly all names and values are: a short string, not empty, of ASCII."""
+    """Whether it is what nearly all names are: a short string, not empty, of ASCII."""
     return type(value) is str and value.isascii() and 0 < len(value) <= _MOST_TEXT
-
-
-_AS_IT_IS = (bool, float)
 
 
 def _attribute(value: object) -> AttributeValue | None:

@@ -29,7 +29,7 @@ from otel_pipeline.semconv.catalogue import CATALOGUE, EVENTS
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
@@ -80,19 +80,21 @@ class RunMetrics:
             yield Observation(number, {a.PIPELINE_NAME: name})
 
     def _count_ended(self) -> None:
-        sums: dict[Series, int] = {}
         rows: dict[Series, Kpi] = {}
+        sums: dict[Series, int] = {}
+        spread: dict[Series, list[float]] = {}
         for value in self._taken():
             for event, fact in facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value):
                 for feed, series in self._feeds[event].of(fact):
                     if not isinstance(amount := fact.get(feed.value), (int, float)):
                         continue
+                    rows[series] = feed.kpi
                     if feed.bounds is not None:
-                        self._hand_over(feed.kpi, series, amount)
+                        spread.setdefault(series, []).append(amount)
                     else:
-                        rows[series], sums[series] = feed.kpi, sums.get(series, 0) + int(amount)
-        for series, total in sums.items():
-            self._hand_over(rows[series], series, total)
+                        sums[series] = sums.get(series, 0) + int(amount)
+        for series, kpi in rows.items():
+            self._hand_over(kpi, series, spread.get(series) or [sums[series]])
 
     def _taken(self) -> Iterator[Run | Stage]:
         """What has ended, each for one caller only."""
@@ -102,14 +104,12 @@ class RunMetrics:
             except IndexError:  # another thread has taken the last one
                 return
 
-    def _hand_over(self, kpi: Kpi, series: Series, amount: float) -> None:
-        value = amount if kpi.divisor == 1 else amount / kpi.divisor
+    def _hand_over(self, kpi: Kpi, series: Series, amounts: Iterable[float]) -> None:
         labels = {key: text for key, text in zip(kpi.metric.attributes, series.labels, strict=True) if text}
         instrument = self._instrument(kpi.metric)
-        if isinstance(instrument, Histogram):
-            instrument.record(value, labels, context=_NOWHERE)
-        else:
-            instrument.add(value, labels, context=_NOWHERE)
+        take = instrument.record if isinstance(instrument, Histogram) else instrument.add
+        for amount in amounts:
+            take(amount if kpi.divisor == 1 else amount / kpi.divisor, labels, context=_NOWHERE)
 
     def _instrument(self, metric: Metric) -> Counter | Histogram:
         """Made when first used: a metric without a value is none."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -24,10 +24,11 @@ from otel_pipeline.sdk import notebook
 from otel_pipeline.semconv import attributes as a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
 
+    from otel_pipeline.kpi.spans import SpanEvent
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.metrics import RunMetrics
@@ -61,7 +62,7 @@ class KpiSpanProcessor(SpanProcessor):
         if (self._handover is None and self._open_runs is None) or not _ours(span):
             return
         with contextlib.suppress(Exception):
-            attributes = span.attributes or {}
+            attributes, _ = _inside(span)
             name = attributes.get(a.STAGE_NAME)
             if name is None or span.context is None:
                 return
@@ -147,12 +148,24 @@ def _read(span: ReadableSpan) -> EndedSpan:
     context = span.context
     if context is None or span.start_time is None or span.end_time is None:
         raise ValueError("it has no context or times")
+    attributes, events = _inside(span)
     return EndedSpan(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
         started=span.start_time,
         ended=span.end_time,
-        attributes=dict(span.attributes or {}),  # once: each look at the SDK's mapping takes its lock
-        events=span.events,
+        attributes=attributes,
+        events=events,
         description=span.status.description,
     )
+
+
+def _inside(span: ReadableSpan) -> tuple[Mapping[str, Any], Sequence[SpanEvent]]:
+    """Its attributes and events, where they are: the public properties copy both, which costs more than reading them.
+
+    Only of a span that nobody else has yet, or that has ended.
+    """
+    attributes, events = getattr(getattr(span, "_attributes", None), "_dict", None), getattr(span, "_events", None)
+    if attributes is None or events is None:  # another SDK than those that we know
+        return dict(span.attributes or {}), span.events
+    return attributes, events
