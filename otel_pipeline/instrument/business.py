@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from otel_pipeline.instrument import measuring, registry, results
 from otel_pipeline.instrument.measuring import LARGEST, Noted, number, texts
+from otel_pipeline.instrument.records import text
 from otel_pipeline.semconv.tables import Metric
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _noted(name: object, kind: Kind, unit: object, description: object, buckets:
     measuring.begin()
     try:
         with _lock:
-            return _defined(name, kind, unit, results.clean(str(description)[:500]), buckets)
+            return _defined(name, kind, unit, text(description, "description") or "", buckets)
     except _Unusable as error:
         registry.misused("metric", f"{kind}({results.quoted(name)}): {error}")
         return None

@@ -142,7 +142,7 @@ CALLS: list[Callable[[Any, Any], Any]] = [
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 def test_no_call_raises(data: st.DataObject, measured: Measured) -> None:
     """Whatever it is given, in whatever place; and what is measured can be written as OTLP."""
     for call in data.draw(st.lists(st.sampled_from(CALLS), max_size=5)):
