@@ -85,7 +85,8 @@ class Crawl(Stage):
         failed = error is not None or (code is not None and code >= 400)
         self._add("records_in", 1)
         if failed:
-            problem = error if error is not None else f"HTTP {code}"
+            said = error if isinstance(error, BaseException) else text(error, "error")
+            problem = said if said is not None else f"HTTP {code}"
             self._fail(problem if url is None else _at(problem, url), None, f"HTTP {code}" if error is None else "str")
         told = {a.OPERATION_STATUS: a.OPERATION_STATUSES[failed], a.HTTP_STATUS_CODE: str(code or "")}
         self._note(_REQUESTS, 1, told)

@@ -229,7 +229,7 @@ def texts(given: Mapping[str, object] | None, named: Mapping[str, object]) -> Gi
     """A user's labels as texts."""
     found: Given = {}
     for labels in (given, named):
-        if not labels:
+        if labels is None:
             continue
         try:
             for key, value in labels.items():
