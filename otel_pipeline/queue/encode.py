@@ -5,16 +5,19 @@ envelope is written once (`envelope`) and its resource and scope parts are cache
 objects for every item of a process. Concatenated requests are one valid request, which is what lets the sender join
 records without reading them.
 
-Equal to the stock `encode_spans`, with two exceptions: text with lone surrogates (undecodable file names) keeps its
-other characters, where the stock encoder drops the attribute or the whole batch; and a log body of a foreign type
-becomes its `str`.
+Equal to the stock `encode_spans`, with three exceptions: secrets are masked (`masking.py`; nothing leaves the process
+but through here and `encode_metrics.py`); text with lone surrogates (undecodable file names) keeps its other
+characters, where the stock encoder drops the attribute or the whole batch; and a log body of a foreign type becomes its
+`str`.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from otel_pipeline import masking
 from otel_pipeline.queue import wire
 
 if TYPE_CHECKING:
@@ -126,7 +129,6 @@ def span_message(span: ReadableSpan) -> bytes:
         context, attributes, events, links = span.get_span_context(), span.attributes, span.events, span.links
     trace_id, span_id, _, _, trace_state, _ = cast("SpanContext", context)
     parent = span.parent
-    name = span.name.encode("utf-8", "replace")
     parts = [
         b"\x0a\x10",
         trace_id.to_bytes(16, "big"),
@@ -134,7 +136,7 @@ def span_message(span: ReadableSpan) -> bytes:
         span_id.to_bytes(8, "big"),
         _trace_state(trace_state) if trace_state else b"",
         b"\x22\x08" + parent.span_id.to_bytes(8, "big") if parent else b"",
-        b"\x2a" + wire.varint(len(name)) + name if name else b"",
+        _name(span.name),
         _KINDS[span.kind.value],
         _TIMES.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
         wire.attributes(b"\x4a", attributes),
@@ -145,6 +147,11 @@ def span_message(span: ReadableSpan) -> bytes:
         _REMOTE if parent and parent.is_remote else _LOCAL,
     ]
     return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return wire.text(b"\x2a", masking.text(name))
 
 
 def _dropped(tag: bytes, bounded: Any) -> bytes:
@@ -162,7 +169,8 @@ def _status(status: Status | None) -> bytes:
         return b""
     if status.description is None and (code := status.status_code.value) < 3:
         return _STATUSES[code]
-    body = wire.text(b"\x12", status.description) + wire.number(b"\x18", status.status_code.value)
+    description = masking.text(status.description or "")
+    body = wire.text(b"\x12", description) + wire.number(b"\x18", status.status_code.value)
     return wire.delimited(b"\x7a", body)
 
 
@@ -206,6 +214,6 @@ def log_message(readable: ReadableLogRecord) -> bytes:
 
 def _body(body: Any) -> bytes:
     try:
-        return wire.any_value(body)
+        return wire.any_value(masking.inside(body))
     except (TypeError, ValueError):
-        return wire.any_value(str(body))
+        return wire.any_value(masking.text(str(body)))

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
+from otel_pipeline import masking
+
 __all__ = ["any_value", "attributes", "delimited", "fields", "fixed64", "text", "varint"]
 
 VARINT: Final = 0
@@ -74,7 +76,10 @@ def time(tag: bytes, value: int | None) -> bytes:
 
 
 def attributes(tag: bytes, values: Mapping[str, Any] | None) -> bytes:
-    """Repeated `KeyValue` fields under `tag`, in the mapping's order; a value that OTLP cannot hold is left out."""
+    """Repeated `KeyValue` fields under `tag`, in the mapping's order; a value that OTLP cannot hold is left out.
+
+    Secrets are masked: this is the border at which attributes leave the process.
+    """
     if not values:
         return b""
     out: list[bytes] = []
@@ -102,9 +107,10 @@ class _Key:
     number.
     """
 
-    __slots__ = ("float_head", "head", "int_heads", "pairs", "tag")
+    __slots__ = ("float_head", "head", "int_heads", "name", "pairs", "tag")
 
     def __init__(self, tag: bytes, key: str) -> None:
+        self.name = str(key)
         self.tag = tag
         self.head = delimited(b"\x0a", str(key).encode("utf-8", "replace")) + b"\x12"
         self.pairs: dict[str, bytes] = {}
@@ -123,20 +129,30 @@ class _Key:
         return self.int_heads[2] + bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
 
 
+class _SecretKey(_Key):
+    """One whose numbers are secret too."""
+
+    __slots__ = ()
+
+    def small_int(self, value: int) -> bytes:
+        return _pair(self, value)
+
+
 _keys: dict[bytes, dict[str, _Key]] = {}
 
 
 def _key(keys: dict[str, _Key], tag: bytes, key: str) -> _Key:
     if len(keys) >= _KEY_LIMIT:
         keys.clear()
-    keys[key] = known = _Key(tag, key)
+    kind = _SecretKey if masking.secrecy_of(str(key)) > 1 else _Key
+    keys[key] = known = kind(tag, key)
     return known
 
 
 def _pair(known: _Key, value: Any) -> bytes:
     """A field that holds a `KeyValue`; nothing for a value that cannot be encoded."""
     try:
-        encoded = any_value(value)
+        encoded = any_value(masking.value(known.name, value))
     except (ValueError, TypeError):
         return b""
     body = known.head + varint(len(encoded)) + encoded
