@@ -15,7 +15,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 MASK = "***"
@@ -87,6 +87,9 @@ def secrecy_of(name: str) -> int:
     >>> secrecy_of("DB_PASSWORD"), secrecy_of("apiToken"), secrecy_of("gen_ai.usage.input_tokens")
     (2, 1, 0)
     """
+    low = name.lower()
+    if "cookie" not in low and not any(hint in low for hint in _NAMED_HINTS):
+        return 0  # nearly all, and so most programs compile none of the patterns
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     words = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     for pattern, secrecy, _ in SECRET_NAMES:
@@ -119,11 +122,17 @@ class Rule:
     """
 
     name: str
-    pattern: re.Pattern[str]
+    regex: str
     instead: str
     hints: tuple[str, ...]
     example: str
     signs: tuple[str, ...] = ()
+    flags: int = re.IGNORECASE | re.DOTALL
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when a text has a hint of it: all of them would be a tenth of the start of every process."""
+        return re.compile(self.regex, self.flags)
 
 
 _NAMED = (
@@ -142,7 +151,7 @@ _NO_VALUE = (
 
 
 def _rule(name: str, pattern: str, instead: str, hints: tuple[str, ...], example: str, *signs: str) -> Rule:
-    return Rule(name, re.compile(pattern, re.IGNORECASE | re.DOTALL), instead, hints, example, signs)
+    return Rule(name, pattern, instead, hints, example, signs)
 
 
 RULES: tuple[Rule, ...] = (
@@ -240,7 +249,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "tokens by their form",
-        re.compile(
+        (
             r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w\-]{16,}|xox[abeprs]-[\w\-]{10,}"
             r"|[sr]k_(?:live|test)_\w{10,}|sk-[\w\-]{20,}|AIza[\w\-]{30,}|npm_\w{30,}|pypi-[\w\-]{16,}"
             r"|eyJ[\w\-]{8,}\.[\w\-]{4,}(?:\.[\w\-]*)?)|(?<=hooks\.slack\.com/services/)[\w/]+"
@@ -251,6 +260,7 @@ RULES: tuple[Rule, ...] = (
             "eyj", "slack",
         ),
         "AKIAIOSFODNN7EXAMPLE",
+        flags=0,
     ),
 )  # fmt: skip
 """What is masked in texts, in this order: each rule sees what those before it have left."""
@@ -265,7 +275,9 @@ def _is_hidden(given: Any, secrecy: int) -> bool:
     return secrecy == 2 or not isinstance(given, (int, float))
 
 
-_OPTION = re.compile(rf"--?[\w\-]{{0,40}}?{_NAMED}[\w\-]*", re.IGNORECASE)
+@cache
+def _option() -> re.Pattern[str]:
+    return re.compile(rf"--?[\w\-]{{0,40}}?{_NAMED}[\w\-]*", re.IGNORECASE)
 
 
 def _arguments(items: list[Any]) -> list[Any]:
@@ -274,7 +286,7 @@ def _arguments(items: list[Any]) -> list[Any]:
         return items
     words = [item if isinstance(item, str) else "" for item in items]
     for number, (before, word) in enumerate(itertools.pairwise(words), start=1):
-        if not word.startswith("-") and _OPTION.fullmatch(before):
+        if not word.startswith("-") and _option().fullmatch(before):
             items[number] = words[number] = MASK
     # Those that a command's name tells of: as one line, which has the same words unless one holds a blank.
     masked = text(" ".join(words)).split(" ")

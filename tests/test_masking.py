@@ -57,15 +57,12 @@ _TEXT = (
 
 
 @given(
-    st.lists(st.sampled_from(_TEXT.split()), max_size=12).map(" ".join)
-    | st.text(st.characters(exclude_characters="=:<>-/"), max_size=80)
+    # Texts of few letters, of which no name of a secret can be made; Hypothesis knows those of our own sources.
+    st.lists(st.sampled_from(_TEXT.split()), max_size=12).map(" ".join) | st.text("abxÄ東 01=:<>-/?&'\".,;()[]{}\\\n%$")
 )
 def test_harmless_text_is_unchanged(harmless: str) -> None:
-    """Of words of pipelines, and of any characters where no value is assigned to anything."""
-    if not any(
-        hint in harmless.lower() for hint in ("identif", "pass", "cred", "basic ", "bearer", "xox", "gh", "eyj")
-    ):
-        assert masking.text(harmless) == harmless
+    """Of words of pipelines, and of any marks and numbers."""
+    assert masking.text(harmless) == harmless
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False), st.lists, max_leaves=9))

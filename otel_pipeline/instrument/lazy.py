@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from threading import get_ident
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.collector import shield
@@ -38,7 +38,7 @@ _Step = tuple["Context", Frame | None, Frame | None]
 class _Lazy(CountsItself):
     """What the synchronous and the asynchronous wrapper share: the life of their scope."""
 
-    __slots__ = ("__weakref__", "_consumer", "_done", "_held", "_inner", "_outer", "_waiting", "scope")
+    __slots__ = ("__weakref__", "_consumer", "_done", "_held", "_inner", "_outer", "_pulled_in", "_waiting", "scope")
 
     _awaits: ClassVar[bool] = False
 
@@ -46,6 +46,7 @@ class _Lazy(CountsItself):
         self.scope = scope
         self._outer = outer  # at the call: decides the parent
         self._inner: Context | None = None
+        self._pulled_in: Context | None = None  # the context of the last pull, and the consumer in it
         self._consumer: Frame | None = None
         self._done = False  # the generator has ended, and with it the scope
         self._held: tuple[Frame, ...] = ()
@@ -69,7 +70,7 @@ class _Lazy(CountsItself):
         if isinstance(self.scope, Stage):
             self.scope.lazy = True
 
-    def _start(self) -> None:
+    def _start(self) -> Context:
         """The first pull: begin the scope. Later, only where the run has ended meanwhile: begin a late one."""
         late = self.scope.ended
         if self._waiting is not None:
@@ -86,38 +87,44 @@ class _Lazy(CountsItself):
                 f"otel_pipeline: stage {self.scope.name!r} was pulled from after its run had ended; "
                 "what it yields from now on is counted on a stage marked late",
             )
-        self._inner = self.scope.begin(self._outer)
+        self._inner = inner = self.scope.begin(self._outer)
+        return inner
 
     def _passed(self) -> bool:
         """Whether the generator goes on without us: it has ended, its run has, or it is executing at this moment."""
         scope = self.scope
         return self._done or bool(scope.entered) or (scope.ended and not isinstance(scope, Stage))
 
-    def _edge(self, consumer: Frame) -> None:
-        self._consumer = consumer
-        if (stage := consumer.stage) is not None and isinstance(self.scope, Stage):
+    def _pulled_from(self, outer: Context) -> None:
+        """The consumer is another than at the last pull, or in another context: where it is a stage, that is an edge.
+
+        ``_pulled_in`` is kept to tell: the consumer need not be looked up in the same context for each record.
+        """
+        self._pulled_in = outer
+        self._consumer = consumer = cast("Frame | None", outer.get(FRAME_KEY))
+        if consumer is not None and (stage := consumer.stage) is not None and isinstance(self.scope, Stage):
             stage.upstream[self.scope.name] = None
 
     def _enter(self) -> _Step:
-        outer = current.get()
-        if self._inner is None or self.scope.ended:
-            self._start()
-        consumer: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
-        current.set(self._inner)  # type: ignore[arg-type]
+        outer, inner = current.get(), self._inner
+        if inner is None or self.scope.ended:
+            inner = self._start()
+        if outer is not self._pulled_in:
+            self._pulled_from(outer)
+        consumer = self._consumer
+        current.set(inner)
         covers = self.scope.enter(consumer)
         if self._held:
             self._resume()
         return outer, consumer, covers
 
     def _leave(self, step: _Step) -> None:
-        outer, consumer, covers = step
+        outer, _, covers = step
         lasted = self.scope.leave(covers)
         self._inner = current.get()
         current.set(outer)
         if covers is not None:
             covers.waited += lasted
-        if consumer is not None and consumer is not self._consumer:
-            self._edge(consumer)
 
     def _yielded(self, step: _Step) -> None:
         self._leave(step)
@@ -207,14 +214,16 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
     def __next__(self) -> T:
         # _enter, _leave and _yielded written out, since this runs once per record.
         outer = _get()
-        scope = self.scope
-        if self._inner is None or scope.ended or scope.entered:
+        scope, inner = self.scope, self._inner
+        if inner is None or scope.ended or scope.entered:
             if self._passed():
                 return self._next()
-            self._start()
+            inner = self._start()
             scope = self.scope
-        consumer: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]
-        _set(self._inner)  # type: ignore[arg-type]
+        if outer is not self._pulled_in:
+            self._pulled_from(outer)
+        consumer = self._consumer
+        _set(inner)
         scope.thread = thread = get_ident()
         scope.entered = now = perf_counter_ns()
         if scope.below:
@@ -223,9 +232,10 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         covers = None
         if consumer is not None and consumer.thread == thread:
             covers = consumer
-            if not consumer.below:
+            below = consumer.below
+            if not below:
                 consumer.since = now
-            consumer.below += 1
+            consumer.below = below + 1
         try:
             value = self._next()
         except BaseException as error:
@@ -234,7 +244,8 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
         end = perf_counter_ns()
         self._inner = _get()
         _set(outer)
-        scope.busy += end - now
+        lasted = end - now
+        scope.busy += lasted
         scope.entered = 0
         scope.left = end
         scope.yielded += 1
@@ -242,14 +253,12 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
             scope.covered += end - scope.since
             self._hold(end)
         if covers is not None:
-            covers.below -= 1
-            if not covers.below and covers.entered:
+            covers.below = below = covers.below - 1
+            if not below and covers.entered:
                 covers.covered += end - covers.since
-            covers.waited += end - now
+            covers.waited += lasted
         if consumer is not None:
             consumer.pulled += 1
-            if consumer is not self._consumer:
-                self._edge(consumer)
         return value
 
     def send(self, value: Any) -> T:
