@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otel_pipeline import masking
 from otel_pipeline.masking import MASK, RULES, SECRET_NAMES
-from tests.secrets import HARMLESS, SECRET, TEXTS, VALUES
+from tests.known_secrets import HARMLESS, SECRET, TEXTS, VALUES
 
 
 @pytest.mark.parametrize("hostile", TEXTS)
