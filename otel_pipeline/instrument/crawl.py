@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from otel_pipeline.instrument import measuring, registry, results
 from otel_pipeline.instrument.context import current_frame
 from otel_pipeline.instrument.decorate import Opens
-from otel_pipeline.instrument.measuring import LARGEST, Noted, number
+from otel_pipeline.instrument.measuring import LARGEST, MOST_LABEL_SETS, Noted, number
 from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.stage import Stage
 from otel_pipeline.instrument.timing import Operation
@@ -121,7 +121,7 @@ class Crawl(Stage):
     def begin(self, outer: Context) -> Context:
         """See Scope. A session starts."""
         inner = super().begin(outer)
-        _sessions.open[id(self)] = self
+        _sessions.opened(self)
         self._note(_STARTED, 1)
         return inner
 
@@ -187,12 +187,14 @@ class Fetch(Operation):
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """See Scope."""
         self._error = error
-        self._failed = self._failed or (_status_code(self.status) or 0) >= 400
+        self.status = _status_code(self.status)
+        self._failed = self._failed or (self.status or 0) >= 400
         super().close(error, exhausted, ended)
 
     def count(self, seconds: float | None, *, failed: bool) -> None:
         """See Operation."""
-        error = self._error or ("failed" if failed and self.status is None else None)
+        told = (self.status or 0) >= 400
+        error = self._error or ("failed" if failed and not told else None)
         self._crawl.request(self._url, status=self.status, seconds=seconds, error=error)
         super().count(seconds, failed=failed)
 
@@ -203,6 +205,13 @@ class _Sessions:
     def __init__(self) -> None:
         self.open: dict[int, Crawl] = {}
         self._ended: list[tuple[int, Given, tuple[float, float]]] = []
+        self._known: dict[tuple[tuple[str, str], ...], None] = {}
+
+    def opened(self, crawl: Crawl) -> None:
+        """A session has started."""
+        self.open[id(crawl)] = crawl
+        if len(self._known) < MOST_LABEL_SETS:
+            self._known[tuple(crawl.labels().items())] = None
 
     def closed(self, crawl: Crawl) -> None:
         """A session has ended."""
@@ -216,13 +225,13 @@ class _Sessions:
 
     def active(self) -> Iterator[tuple[float, Given]]:
         """How many there are, by labels."""
-        return _summed([(1, crawl.labels()) for crawl in self.living()])
+        return self._summed([(1, crawl.labels()) for crawl in self.living()])
 
     def rates(self, which: int) -> Iterator[tuple[float, Given]]:
         """URLs (0) or articles (1) a second, by labels."""
         now = perf_counter_ns()
         found = [(crawl.rates(now)[which], crawl.labels()) for crawl in self.living()]
-        return _summed(found + [(rates[which], labels) for _, labels, rates in self._recent(now)])
+        return self._summed(found + [(rates[which], labels) for _, labels, rates in self._recent(now)])
 
     def watch(self) -> None:
         """Note how far each is."""
@@ -231,6 +240,14 @@ class _Sessions:
 
     def _recent(self, now: int) -> list[tuple[int, Given, tuple[float, float]]]:
         return [each for each in self._ended if now - each[0] < _ONE_MINUTE]
+
+    def _summed(self, values: list[tuple[float, Given]]) -> Iterator[tuple[float, Given]]:
+        """By labels; 0 where there is none any more, or whoever reads them would go on with the last value."""
+        sums: dict[tuple[tuple[str, str], ...], float] = dict.fromkeys(self._known, 0)
+        for value, labels in values:
+            key = tuple(labels.items())
+            sums[key] = sums.get(key, 0) + value
+        return ((value, dict(key)) for key, value in sums.items())
 
 
 _sessions = _Sessions()
@@ -286,14 +303,6 @@ def queue(size: int, *, name: str = "default") -> None:
     measuring.begin()
     if (length := whole(size, "size")) is not None:
         _QUEUE.note(length, {a.QUEUE_NAME: text(name, "name") or "default"})
-
-
-def _summed(values: list[tuple[float, Given]]) -> Iterator[tuple[float, Given]]:
-    sums: dict[tuple[tuple[str, str], ...], float] = {}
-    for value, labels in values:
-        key = tuple(labels.items())
-        sums[key] = sums.get(key, 0) + value
-    return ((value, dict(key)) for key, value in sums.items())
 
 
 def _status_code(status: object) -> int | None:

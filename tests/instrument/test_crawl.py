@@ -41,7 +41,7 @@ def test_a_session(measured: Measured, seen: Seen, clock: Clock) -> None:
     wanted = {
         "sessions.started": 1,
         "sessions.completed": 1,
-        "sessions.active": None,
+        "sessions.active": 0,
         "session.duration": (1, 2.0),
         "session.urls": (1, 4),
         "session.articles": (1, 2),
@@ -73,6 +73,38 @@ def test_a_session_that_fails(measured: Measured) -> None:
         raise ConnectionError
     assert measured.value("pipeline.crawl.sessions.completed", pipeline_stage_result="failure", **OF) == 1
     assert measured.value("pipeline.crawl.requests", pipeline_operation_status="error", **OF) == 1
+
+
+def test_a_page_that_says_that_it_is_none(measured: Measured, seen: Seen) -> None:
+    """A server may say with status 200 that there is no such page: `fetch.fail()` fails the request."""
+    with op.pipeline("news"), op.crawl("example.org") as crawl, crawl.fetch("https://example.org/none") as fetch:
+        fetch.status = 200
+        fetch.fail()
+    requests = measured.of("pipeline.crawl.requests")
+    assert [(dict(labels)[a.OPERATION_STATUS], dict(labels)[a.HTTP_STATUS_CODE]) for labels in requests] == [
+        ("error", "200")
+    ]
+    assert seen.stage("crawl example.org")[a.RECORDS_FAILED] == 1
+
+
+def test_a_status_that_is_none_is_said_once(measured: Measured) -> None:
+    """The request is counted without it."""
+    with op.pipeline("news"), op.crawl("example.org") as crawl, crawl.fetch("/") as fetch:
+        fetch.status = 99
+    assert measured.value("pipeline.telemetry.rejected", pipeline_telemetry_call="status") == 1
+    assert measured.value("pipeline.crawl.requests", pipeline_operation_status="success", **OF) == 1
+
+
+def test_a_session_that_is_over_is_told_as_none(measured: Measured, clock: Clock) -> None:
+    """Else the last value that was exported, 1 and a rate, would stay until it is stale."""
+    with op.pipeline("news"), op.crawl("example.org") as crawl:
+        crawl.request(status=200)
+        clock.spend(1_000_000_000)
+        assert measured.value("pipeline.crawl.sessions.active", **OF) == 1
+        assert measured.value("pipeline.crawl.urls.rate", **OF) == 1
+    assert measured.value("pipeline.crawl.sessions.active", **OF) == 0
+    clock.spend(61_000_000_000)
+    assert measured.value("pipeline.crawl.urls.rate", **OF) == 0
 
 
 def test_a_decorator(measured: Measured) -> None:
