@@ -87,7 +87,8 @@ class Crawl(Stage):
         if failed:
             said = error if isinstance(error, BaseException) else text(error, "error")
             problem = said if said is not None else f"HTTP {code}"
-            self._fail(problem if url is None else _at(problem, url), None, f"HTTP {code}" if error is None else "request")
+            kind = f"HTTP {code}" if error is None else "request"
+            self._fail(problem if url is None else _at(problem, url), None, kind)
         told = {a.OPERATION_STATUS: a.OPERATION_STATUSES[failed], a.HTTP_STATUS_CODE: str(code or "")}
         self._note(_REQUESTS, 1, told)
         self._measured(_RESPONSE, seconds, "seconds")
