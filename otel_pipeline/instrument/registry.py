@@ -75,6 +75,11 @@ def aside(provider: TracerProvider) -> Iterator[None]:
         vars(_state).update(before)
 
 
+def make_spans_by(provider: TracerProvider) -> None:
+    """``provider`` makes the spans of runs and stages, whichever is OpenTelemetry's global one."""
+    _state.provider = provider
+
+
 def open_runs() -> list[Run]:
     """The runs that this process has started and not ended."""
     pid = os.getpid()

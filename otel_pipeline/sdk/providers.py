@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_pipeline import config
+from otel_pipeline.instrument import registry
 from otel_pipeline.sdk import forks, identity, sampler
 from otel_pipeline.sdk.export import Export
 from otel_pipeline.sdk.metrics import RunMetrics
@@ -82,12 +83,23 @@ def rename(own: tuple[Any, ...], settings: Settings) -> None:
 def _traces(export: Export, resource: Resource) -> tuple[TracerProvider, bool]:
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
+        if config.embedded(export.settings):  # the program sends its spans as it likes; `otel-pipeline runs` needs ours
+            for processor in export.span_processors():
+                provider.add_span_processor(processor)
         return provider, False
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for processor in export.span_processors():
         provider.add_span_processor(processor)
-    trace.set_tracer_provider(provider)
+    if _is_of_another_kind(trace.get_tracer_provider()):
+        registry.make_spans_by(provider)
+    else:
+        trace.set_tracer_provider(provider)
     return provider, True
+
+
+def _is_of_another_kind(provider: trace.TracerProvider) -> bool:
+    """Whether somebody has set one that is not the SDK's (ddtrace does): it tells nobody which spans have ended."""
+    return not isinstance(provider, trace.ProxyTracerProvider)
 
 
 def _metrics(export: Export, resource: Resource) -> tuple[MeterProvider, bool]:

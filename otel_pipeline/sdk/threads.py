@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from otel_pipeline.instrument.context import current
@@ -40,13 +41,14 @@ def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
     def start(self: Any) -> Any:
         context, run = current.get(), self.run
 
-        def run_here() -> Any:
+        def run_here(self: Any) -> Any:
             self.__dict__.pop("run", None)  # ours, of the instance: it would keep the thread in a cycle
             current.set(context)
             return run()
 
-        # Of the instance, so that subclasses with a run() of their own are followed too.
-        self.run = run_here
+        # Of the instance, so that subclasses with a run() of their own are followed too; a method, since others who
+        # wrap it (Sentry) take the function out of it, and call that with the thread.
+        self.run = MethodType(run_here, self)
         try:
             return original(self)
         except BaseException:

@@ -325,3 +325,38 @@ try: subprocess.run(["true"], env=3)
 except (TypeError, AttributeError): pass
 """,
     )
+
+
+BESIDE = """
+import sys, threading
+import otel_pipeline as op
+def follow():
+    start = threading.Thread.start
+    def starting(self):
+        function = getattr(self.run, "__func__", self.run)
+        self.run = lambda: function(threading.current_thread())
+        return start(self)
+    threading.Thread.start = starting
+class Own(threading.Thread):
+    def run(self):
+        work()
+def work():
+    with op.stage("work"):
+        pass
+if sys.argv[1] == "theirs":
+    follow()
+op.setup("orders")
+if sys.argv[1] == "ours":
+    follow()
+with op.pipeline("orders"), op.stage("load"):
+    for thread in (threading.Thread(target=work), Own()):
+        thread.start()
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_threads_beside_a_tool_that_calls_the_function_of_run(lab: Lab, first: str) -> None:
+    """As Sentry's SDK does: it takes the function out of ``thread.run``, and calls it with the thread."""
+    receiver = lab.quiet(BESIDE, first)
+    assert receiver.tree() == {"": ["run orders"], "run orders": ["stage load"], "stage load": ["stage work"] * 2}

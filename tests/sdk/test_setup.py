@@ -205,6 +205,45 @@ def test_a_tracer_provider_of_the_programs_beside_our_logs_and_metrics(lab: Lab)
     assert lab.receiver.total("pipeline.stage.records") == 1
 
 
+def test_runs_of_a_program_with_a_provider_of_its_own_are_kept(lab: Lab) -> None:
+    """Without an endpoint: its spans go where it sends them, and runs end in `otel-pipeline runs` all the same."""
+    lab.quiet(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        import otel_pipeline as op
+        op.setup("orders", script_run=False)
+        with op.pipeline("orders"), op.stage("load"), trace.get_tracer("theirs").start_as_current_span("inner"):
+            pass
+        """,
+        sends=False,
+    )
+    stored = b"".join(path.read_bytes() for path in (lab.folder / "state").rglob("*.q"))
+    assert [stored.count(name) for name in (b"pipeline.run.result", b"pipeline.stage.result", b"inner")] == [1, 1, 0]
+
+
+def test_a_tracer_provider_that_is_not_the_sdks_makes_none_of_our_spans(lab: Lab) -> None:
+    """It could not tell us how runs end: they are as without it, and what others trace stays there."""
+    receiver = lab.quiet(
+        """
+        from opentelemetry import trace
+        class Theirs(trace.TracerProvider):
+            def get_tracer(self, *args, **more):
+                return trace.NoOpTracer()
+        theirs = Theirs()
+        trace.set_tracer_provider(theirs)
+        import otel_pipeline as op
+        op.setup("orders", script_run=False)
+        with op.pipeline("orders"), op.stage("load"):
+            pass
+        assert trace.get_tracer_provider() is theirs
+        """
+    )
+    assert receiver.tree() == {"": ["run orders"], "run orders": ["stage load"]}
+    assert receiver.total("pipeline.run.ended") == 1
+
+
 def test_a_program_that_sets_providers_after_us_keeps_running(lab: Lab) -> None:
     """OpenTelemetry says that they are not replaced, and ours go on."""
     outcome = lab.run(
