@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from otel_pipeline.instrument.measuring import Given
 
 _ONE_MINUTE = 60 * 10**9
+_MOST_KNOWN = 1000
 _STARTED, _COMPLETED, _DURATION, _URLS, _ARTICLES_FOUND, _PROGRESS = (
     Noted(kpi.metric)
     for kpi in (
@@ -87,7 +88,9 @@ class Crawl(Stage):
         if failed:
             said = error if isinstance(error, BaseException) else text(error, "error")
             problem = said if said is not None else f"HTTP {code}"
-            self._fail(problem if url is None else _at(problem, url), None, f"HTTP {code}" if error is None else "request")
+            self._fail(
+                problem if url is None else _at(problem, url), None, f"HTTP {code}" if error is None else "request"
+            )
         told = {a.OPERATION_STATUS: a.OPERATION_STATUSES[failed], a.HTTP_STATUS_CODE: str(code or "")}
         self._note(_REQUESTS, 1, told)
         self._measured(_RESPONSE, seconds, "seconds")
@@ -202,11 +205,14 @@ class _Sessions:
 
     def __init__(self) -> None:
         self.open: dict[int, Crawl] = {}
+        self._known: dict[tuple[tuple[str, str], ...], None] = {}  # labels that sessions had: 0 while none is open
         self._ended: list[tuple[int, Given, tuple[float, float]]] = []
 
     def closed(self, crawl: Crawl) -> None:
         """A session has ended."""
         self.open.pop(id(crawl), None)
+        if len(self._known) < _MOST_KNOWN:
+            self._known[tuple(crawl.labels().items())] = None
         self._ended = [*self._recent(crawl.left), (crawl.left, crawl.labels(), crawl.rates(crawl.left))][-100:]
 
     def living(self) -> list[Crawl]:
@@ -216,7 +222,8 @@ class _Sessions:
 
     def active(self) -> Iterator[tuple[float, Given]]:
         """How many there are, by labels."""
-        return _summed([(1, crawl.labels()) for crawl in self.living()])
+        none = [(0.0, dict(labels)) for labels in list(self._known)]
+        return _summed([*none, *((1.0, crawl.labels()) for crawl in self.living())])
 
     def rates(self, which: int) -> Iterator[tuple[float, Given]]:
         """URLs (0) or articles (1) a second, by labels."""

@@ -41,7 +41,7 @@ def test_a_session(measured: Measured, seen: Seen, clock: Clock) -> None:
     wanted = {
         "sessions.started": 1,
         "sessions.completed": 1,
-        "sessions.active": None,
+        "sessions.active": 0,
         "session.duration": (1, 2.0),
         "session.urls": (1, 4),
         "session.articles": (1, 2),
