@@ -192,6 +192,16 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 2
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from otel_pipeline import doctor  # noqa: PLC0415 - each command loads what it needs
+
+    return doctor.report(as_json=arguments.json)
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -218,6 +228,12 @@ COMMANDS = (
         "Take OTLP from a Collector or from programs, keep runs and KPIs, and show them to Prometheus.",
         _serve_arguments,
         _serve,
+    ),
+    Command(
+        "doctor",
+        "Say what is configured and from where, and whether the Collector is reached; exit status 1 if not.",
+        _doctor_arguments,
+        _doctor,
     ),
     Command("version", "Print the version.", _no_arguments, _version),
 )
