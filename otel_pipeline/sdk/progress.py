@@ -156,13 +156,17 @@ class Progress:
 
     def _show(self, runs: Sequence[Run]) -> None:
         now = perf_counter_ns()
-        old = [run for run in runs if now - _began(run) >= _AFTER and not run.ended]
+        old = [run for run in runs if now - _began(run) >= _AFTER and not run.ended and self._has_something(run)]
         if old:
             self._display.show([_progress(run, now, self._ended.get(run.id, 0)) for run in old[:_MOST_RUNS]])
 
+    def _has_something(self, run: Run) -> bool:
+        """A script's run may be any program's, of which there is nothing to say before it has a stage."""
+        return bool(run.began or run.stages or run.id in self._ended)
+
 
 def _open_runs() -> list[Run]:
-    """The open runs of this process; the script's own as well, as soon as it has a stage to show."""
+    """The open runs of this process, the script's own among them."""
     script = registry.script()
     own = script is not None and not script.taken and script.pid == os.getpid()
     return [script, *registry.open_runs()] if own and script is not None else registry.open_runs()
@@ -183,7 +187,7 @@ def _progress(run: Run, now: int, ended: int) -> RunProgress:
 def _stage(stage: Stage, now: int) -> StageProgress:
     from otel_pipeline.terminal.progress import StageProgress  # noqa: PLC0415 - loads rich
 
-    records = stage.records
+    records, total = stage.records, stage.total
     into = records.get("in")
     return StageProgress(
         stage.name,
@@ -191,7 +195,7 @@ def _stage(stage: Stage, now: int) -> StageProgress:
         into,
         records.get("out"),
         records.get("failed"),
-        getattr(stage, "done", into),
-        getattr(stage, "total", None),
+        into if total is None else stage.done,
+        total,
         tuple(stage.upstream),
     )

@@ -71,6 +71,12 @@ def on_stderr(*, always: bool) -> Screen | None:
         return None
 
 
+def sweep() -> None:
+    """Erase what a process that was killed has left below the cursor of the terminal that stderr is."""
+    if (screen := on_stderr(always=False)) is not None:
+        _quietly(os.write, screen.descriptor, _ERASE.encode())
+
+
 class Screen:
     """Draws lines below the cursor and erases them. Nothing here raises into the program, or waits for long.
 
@@ -79,7 +85,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, *, terminal: bool) -> None:
         self._stream = stream
-        self._stderr = stream.fileno()
+        self.descriptor = stream.fileno()
         self._terminal = terminal
         self._pid = os.getpid()
         self._fd = -1
@@ -111,8 +117,11 @@ class Screen:
                 return
             self._streams.watch()
             _listen(self)
-            if self._line_open or self._asking or _child_prints(self._fd):
+            if self._line_open or self._asking:
                 self._erase()
+            elif _child_prints(self._fd):
+                self._erase()
+                self._close()  # the child may draw there meanwhile
             elif not self._given():
                 self._drawn = False  # what is drawn there is another program's business now
             else:
@@ -128,9 +137,7 @@ class Screen:
             self._erase()
             self._streams.release()
             self._line_open, self._asking = False, 0
-            if self._fd >= 0:
-                _quietly(os.close, self._fd)
-            self._fd = -1
+            self._close()
         finally:
             self._lock.release()
 
@@ -147,7 +154,7 @@ class Screen:
 
     def output_begins(self) -> bool:
         """The program is about to write. Whether ``output_ended`` is to be called: nothing is drawn until then."""
-        if self._dead or self._fd < 0 or not self.take():
+        if self._dead or not self._streams.watched or not self.take():
             return False
         try:
             self._erase(by_output=True)
@@ -168,7 +175,7 @@ class Screen:
         """An audit event of Python's."""
         if event == _ANSWERED:
             self._asking = 0
-        elif self._fd >= 0 and self.take():
+        elif self._streams.watched and self.take():
             try:
                 self._erase()
                 self._asking = threading.get_ident() if event == _ASKS else self._asking
@@ -193,7 +200,7 @@ class Screen:
         fd = -1
         if self._terminal:
             with contextlib.suppress(OSError):
-                fd = os.open(os.ttyname(self._stderr), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = os.open(os.ttyname(self.descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._fd, fd = fd, -1
             if fd >= 0:  # another process draws there
@@ -201,8 +208,13 @@ class Screen:
                 return False
         if self._fd < 0:
             with contextlib.suppress(OSError):
-                self._fd = os.dup(self._stderr)
+                self._fd = os.dup(self.descriptor)
         return self._fd >= 0
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            _quietly(os.close, self._fd)
+        self._fd = -1
 
     def _given(self) -> bool:
         """Whether the terminal is in its usual state, and ours: not in an editor's, and not in the background."""
@@ -273,7 +285,7 @@ class _Streams:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._watched: list[Any] = []
+        self.watched: list[Any] = []
 
     def watch(self) -> None:
         """Watch what stdout and stderr are now."""
@@ -281,18 +293,18 @@ class _Streams:
             # Below the text is where all of it passes, in whichever way it was written.
             buffer = getattr(stream, "buffer", None)
             with contextlib.suppress(Exception):  # closed, or of the program's own making
-                if buffer is not None and not any(buffer is known for known in self._watched) and buffer.isatty():
-                    self._watched.append(buffer)
+                if buffer is not None and not any(buffer is known for known in self.watched) and buffer.isatty():
+                    self.watched.append(buffer)
                     buffer.write, buffer.flush = self._telling(buffer.write), self._telling(buffer.flush)
 
     def release(self) -> None:
         """Leave them as they were. Who kept such a method goes on with one that tells nobody."""
-        for buffer in self._watched:
+        for buffer in self.watched:
             for name in ("write", "flush"):
                 if getattr(getattr(buffer, name, None), "of_screen", None) is self:
                     with contextlib.suppress(Exception):
                         delattr(buffer, name)
-        self._watched = []
+        self.watched = []
 
     def _telling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         screen = self._screen
