@@ -90,6 +90,7 @@ class Progress:
         self._stop = threading.Event()
         self._lock = threading.Lock()  # held while something is shown or cleared
         self._works = False
+        self._begun = False
         self._ended: dict[str, int] = {}  # how many stages, by run id
 
     def run_started(self, run: Run) -> None:
@@ -115,9 +116,11 @@ class Progress:
         if os.getpid() != self._pid or self._stop.is_set() or not _open_runs() or not self._take():
             return
         try:
-            if not self._works:
-                with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):
+                if not self._begun:
                     self._display.begin()
+                    self._begun = True
+                if not self._works:
                     threading.Thread(target=self._work, name="otel_pipeline progress", daemon=True).start()
                     self._works = True
         finally:
@@ -132,6 +135,7 @@ class Progress:
     def _clear(self) -> None:
         if self._take():
             try:
+                self._begun = False
                 with contextlib.suppress(Exception):
                     self._display.clear()
             finally:

@@ -164,10 +164,12 @@ class Screen:
         return True
 
     def output_ended(self, data: Any) -> None:
-        """It has written ``data``."""
+        """It has written ``data``, or only flushed what it had written."""
         try:
-            with contextlib.suppress(Exception):
-                self._note(bytes(data[-64:]))
+            if data:
+                self._note(data)
+        except Exception:  # noqa: BLE001 - data is the program's, of whatever type
+            self._line_open = False
         finally:
             self._lock.release()
 
@@ -183,13 +185,14 @@ class Screen:
             finally:
                 self._lock.release()
 
-    def _note(self, end: bytes) -> None:
-        if end.endswith((b"h", b"l", b"m")):
-            end = _UNSEEN.sub(b"", end)
+    def _note(self, data: Any) -> None:
+        end = bytes(data[-1:])
+        if end in (b"h", b"l", b"m"):
+            end = _UNSEEN.sub(b"", bytes(data[-64:]))[-1:]
         if end:
-            self._line_open = end[-1:] not in (b"\n", b"\r")
-            if self._asking == threading.get_ident():
-                self._asking = 0
+            self._line_open = end not in (b"\n", b"\r")
+        if self._asking == threading.get_ident():
+            self._asking = 0
 
     # --- drawing --------------------------------------------------------------------------------------------------
 
@@ -213,6 +216,8 @@ class Screen:
 
     def _close(self) -> None:
         if self._fd >= 0:
+            if self._terminal:
+                _quietly(fcntl.flock, self._fd, fcntl.LOCK_UN)  # forked children have it open as well
             _quietly(os.close, self._fd)
         self._fd = -1
 
@@ -236,6 +241,8 @@ class Screen:
         try:
             width, height = os.get_terminal_size(self._fd)
         except OSError:
+            width, height = 0, 0
+        if not (width and height):  # unknown
             width, height = 80, 24
         if width < _NARROWEST or height < _LOWEST:
             return self._erase()
@@ -280,12 +287,16 @@ def _quietly(call: Callable[..., object], *arguments: object) -> None:
 # --- who else uses the terminal -------------------------------------------------------------------------------------
 
 
+_TOLD = ("write", "flush")
+
+
 class _Streams:
     """The program's streams that are on a terminal. They are not replaced: two methods of theirs tell the screen."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self.watched: list[Any] = []
+        self._before: list[tuple[Any, dict[str, Any]]] = []
 
     def watch(self) -> None:
         """Watch what stdout and stderr are now."""
@@ -294,17 +305,19 @@ class _Streams:
             buffer = getattr(stream, "buffer", None)
             with contextlib.suppress(Exception):  # closed, or of the program's own making
                 if buffer is not None and not any(buffer is known for known in self.watched) and buffer.isatty():
+                    own = getattr(buffer, "__dict__", {})  # empty, unless others do the same as we
+                    self._before.append((buffer, {name: own[name] for name in _TOLD if name in own}))
                     self.watched.append(buffer)
                     buffer.write, buffer.flush = self._telling(buffer.write), self._telling(buffer.flush)
 
     def release(self) -> None:
         """Leave them as they were. Who kept such a method goes on with one that tells nobody."""
-        for buffer in self.watched:
-            for name in ("write", "flush"):
+        for buffer, before in self._before:
+            for name in _TOLD:
                 if getattr(getattr(buffer, name, None), "of_screen", None) is self:
                     with contextlib.suppress(Exception):
-                        delattr(buffer, name)
-        self.watched = []
+                        setattr(buffer, name, before[name]) if name in before else delattr(buffer, name)
+        self.watched, self._before = [], []
 
     def _telling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         screen = self._screen
@@ -315,7 +328,7 @@ class _Streams:
             try:
                 return original(*data)
             finally:
-                screen.output_ended(*data or (b"",))
+                screen.output_ended(data[0] if data else None)
 
         output.of_screen = self  # type: ignore[attr-defined]
         return output
