@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HEADER = ("#", "what", "ours", "peer", "its value", "ratio (quartiles)", "goal", "")
 Line = tuple[str, ...]
+NOT_YET_MEASURED = "not yet"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Circumstances:
     scale: str
     loads: tuple[float, float]
     versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """By which a row says when it was measured."""
+        return f"{self.at:%Y-%m-%d %H:%M}"
 
     def lines(self) -> Iterator[str]:
         """As sentences; what would identify the machine is left out."""
@@ -46,7 +52,7 @@ class Circumstances:
 def lines(results: Sequence[tuple[Row, Samples]]) -> list[Line]:
     """The table's lines, those not yet measured last."""
     found = [line for row, samples in results for line in _of_row(row, samples)]
-    return found + [(number, what, "not yet", "", "", "", "", "") for number, what in NOT_YET.items()]
+    return found + [(number, what, NOT_YET_MEASURED, "", "", "", "", "") for number, what in NOT_YET.items()]
 
 
 def text(table: Sequence[Line]) -> str:
@@ -58,9 +64,19 @@ def text(table: Sequence[Line]) -> str:
     )
 
 
-def markdown(table: Sequence[Line], notes: Sequence[str], circumstances: Circumstances) -> str:
-    """As a file."""
-    rows = [HEADER, tuple("---" for _ in HEADER), *table]
+def markdown(table: Sequence[Line], notes: Sequence[str], circumstances: Circumstances, before: str = "") -> str:
+    """As a file. Rows that were not measured now stay as they are in ``before``, the file as it was."""
+    measured = {line[0] for line in table if line[2] != NOT_YET_MEASURED}
+    old = [line for line in _rows(before) if line[0] not in measured]
+    known = measured | {line[0] for line in old}
+    new = [(*line, circumstances.name if line[0] in measured else "") for line in table]
+    rows = sorted(
+        [line for line in new if line[0] in measured or line[0] not in known] + old, key=lambda line: _order(line[0])
+    )
+    names = {line[-1] for line in rows}
+    told = [*notes, *(note for note in _notes(before) if note.partition(",")[0] not in measured)]
+    runs = [f"**{circumstances.name}**: " + " · ".join(circumstances.lines())]
+    runs += [run for run in before.split("\n") if run.startswith("**") and run[2:].partition("**")[0] in names]
     return "\n".join(
         [
             "# What it costs, beside its peers",
@@ -68,14 +84,27 @@ def markdown(table: Sequence[Line], notes: Sequence[str], circumstances: Circums
             "Written by `python -m bench`; `docs/performance.md` says how to read it. Medians of interleaved rounds,",
             "CPU time except in row 5; ratios are ours / peer, round by round. A goal missed by less than 20 %: tie.",
             "",
-            *(f"| {' | '.join(line)} |" for line in rows),
+            *(f"| {' | '.join(line)} |" for line in [(*HEADER, "measured"), ("---",) * (len(HEADER) + 1), *rows]),
             "",
-            *(f"- {note}" for note in notes),
-            *([""] if notes else []),
-            *circumstances.lines(),
-            "",
+            *(f"- {note}" for note in sorted(told, key=lambda note: _order(note.partition(",")[0]))),
+            *([""] if told else []),
+            *(line for run in dict.fromkeys(runs) for line in (run, "")),
         ]
     )
+
+
+def _rows(page: str) -> list[Line]:
+    """The lines of a report's table."""
+    lines = [tuple(line[2:-2].split(" | ")) for line in page.split("\n") if line.startswith("| ")]
+    return [line for line in lines[2:] if len(line) == len(HEADER) + 1 and line[2] != NOT_YET_MEASURED]
+
+
+def _notes(page: str) -> list[str]:
+    return [line[2:] for line in page.split("\n") if line.startswith("- ")]
+
+
+def _order(number: str) -> tuple[int, str]:
+    return int("".join(filter(str.isdigit, number)) or 0), number
 
 
 def notes(results: Sequence[tuple[Row, Samples]]) -> list[str]:

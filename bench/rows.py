@@ -124,6 +124,28 @@ ROWS: tuple[Row, ...] = (
         sizes={"full": 1000, "quick": 500, "tiny": 20},
         endpoint="taking",
     ),
+    *(
+        Row(
+            "2b",
+            f"{what}, its collection included",
+            "µs",
+            "calls",
+            sides,
+            resident,
+            sizes={"full": 5000, "quick": 2000, "tiny": 20},
+        )
+        for what, sides in (
+            (
+                '`counter.add(1, currency="EUR")`',
+                ("counter", "prometheus_client labels().inc()", "OpenTelemetry add"),
+            ),
+            (
+                '`histogram.record(12.5, currency="EUR")`',
+                ("histogram", "prometheus_client labels().observe()", "OpenTelemetry record"),
+            ),
+            ('`with timed("parse")`', ("timed", "OpenTelemetry span and record", "Sentry span")),
+        )
+    ),
     Row(
         "3",
         "`setup()` with three signals, imports included",

@@ -192,6 +192,32 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 2
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from otel_pipeline import doctor  # noqa: PLC0415 - each command loads what it needs
+
+    return doctor.report(as_json=arguments.json)
+
+
+def _purge_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def _purge(arguments: argparse.Namespace) -> int:
+    from otel_pipeline.errors import PipelineTelemetryError  # noqa: PLC0415 - each command loads what it needs
+    from otel_pipeline.purge import purge  # noqa: PLC0415
+
+    try:
+        return purge(yes=arguments.yes, dry_run=arguments.dry_run)
+    except PipelineTelemetryError as error:
+        sys.stderr.write(f"otel-pipeline purge: {error}\n")
+        return 2
+
+
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -218,6 +244,18 @@ COMMANDS = (
         "Take OTLP from a Collector or from programs, keep runs and KPIs, and show them to Prometheus.",
         _serve_arguments,
         _serve,
+    ),
+    Command(
+        "doctor",
+        "Say what is configured and from where, and whether the Collector is reached; exit status 1 if not.",
+        _doctor_arguments,
+        _doctor,
+    ),
+    Command(
+        "purge",
+        "Remove what is kept on this machine: queues, rejected records, open runs and the local store.",
+        _purge_arguments,
+        _purge,
     ),
     Command("version", "Print the version.", _no_arguments, _version),
 )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,6 +106,18 @@ def load(
             else:
                 raise SettingError(problem)
     return Settings(**found, origins=tuple(origins.items()))
+
+
+def places(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where each setting's value comes from, for people: a variable, the path of the config file, argument, default."""
+    environ = os.environ if environ is None else environ
+    found = dict.fromkeys(_BY_NAME, "default") | dict(settings.origins)
+    for setting in SETTINGS:
+        if found[setting.name] == "environment":
+            found[setting.name] = next(each for each in (setting.env, *setting.falls_back_to) if environ.get(each))
+        elif found[setting.name] == "config file":
+            found[setting.name] = str(_file(environ))
+    return found
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -310,5 +321,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def _nearest(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for what is misspelt
+
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"

@@ -202,6 +202,11 @@ def _shown_object(
             for stage in stages
             for c in stage.checks
         ],
+        "operations": [
+            {"stage": stage.name, "name": o.name, "count": o.count, "errors": o.errors, "self": o.self_time}
+            for stage in stages
+            for o in stage.operations
+        ],
         "unexpected": [breach_object(breach) for breach in unmet],
         "last_good": None if before is None else run_object(*before),
     }

@@ -130,6 +130,13 @@ def kpis() -> str:
         "mark them, and `show` compares a backfill with the last backfill that succeeded.",
         "## The rows",
         _table(("KPI", "Instrument", "Unit", "Description", "Labels", "In Prometheus", "Fed by"), map(_kpi, rows)),
+        "## High-volume counts",
+        "What is fed by `stream` is counted by [calls](operations.md) that may be made a million times: by metrics and "
+        "not by spans. Each process exports how much it has counted until now, and whoever keeps the sums adds the "
+        "processes up, those that are long gone too; what arrives twice or late changes nothing. A process that is "
+        "killed loses what it counted since its last export (`OTEL_METRIC_EXPORT_INTERVAL`, a minute by default); its "
+        "ended stages and their records are not lost. Counters and histograms of your own are served in the same way, "
+        "under the names that Prometheus makes of theirs.",
         "## What feeds them",
         _table(("Event", "Is", "Labels", "Values"), (_fed(event, text) for event, text in catalogue.EVENTS.items())),
         "## Other names",
@@ -223,6 +230,9 @@ def _alias(kpi: catalogue.Kpi, alias: catalogue.Alias) -> tuple[str, ...]:
     labels = ", ".join(f"`{label}` = `{key}`" for label, key in alias.labels)
     values = "; ".join(f"`{ours}`: `{theirs}`" for spelt in alias.values.values() for ours, theirs in spelt.items())
     name = _code(alias.name) + (" (summary)" if alias.summary else "")
+    if (family := alias.family) is not None:
+        rest = f", then {_code(family.rest)}" if family.rest else ""
+        name = f"{_code(f'{alias.name}_{family.spelt}')}: at most {family.most}{rest}"
     return name, _code(kpi.name), labels, values, "" if alias.scale == 1 else f"{alias.scale:.4g}", alias.pack
 
 

@@ -134,15 +134,16 @@ def test_what_is_no_otlp_is_set_aside_and_its_neighbours_are_counted(folder: Pat
     """It is kept for people, with the reason, and stops nobody."""
     queue = written(folder, {"attributes": RUN}, close=False)
     queue.append(Signal.TRACES, b"\xff\xff\xff")
-    queue.append(Signal.METRICS, b"", count=3)
+    queue.append(Signal.METRICS, b"\xff\xff", count=3)
     queue.append(Signal.TRACES, request({"attributes": RUN, "start": NOW, "end": NOW, "span_id": b"run00002"}))
     queue.close()
     drained = drain(folder, store)
     assert drained.counted == {"runs": 2}
-    assert drained.left_out == {"refused": 1, "metrics": 3}
+    assert drained.left_out == {"refused": 4}
     assert not queue_files(folder)
     [aside] = folder.glob("*.rejected")
     assert b"ExportTraceServiceRequest" in aside.read_bytes()
+    assert b"ExportMetricsServiceRequest" in aside.read_bytes()
 
 
 def test_a_queue_of_a_later_format_is_left_to_that_version(folder: Path, store: Store) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
 
@@ -55,6 +56,26 @@ def with_null_exporter() -> TracerProvider:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(exporter(lambda spans: None)))
     return provider
+
+
+def metrics_to_nowhere() -> MeterProvider:
+    """A meter provider whose collections go nowhere."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+
+    class Nowhere(MetricExporter):
+        def export(self, metrics_data: Any, timeout_millis: float = 0, **kwargs: Any) -> MetricExportResult:
+            """Take them."""
+            return MetricExportResult.SUCCESS
+
+        def force_flush(self, timeout_millis: float = 0) -> bool:
+            """Nothing waits."""
+            return True
+
+        def shutdown(self, timeout_millis: float = 0, **kwargs: Any) -> None:
+            """Nothing to stop."""
+
+    return MeterProvider([PeriodicExportingMetricReader(Nowhere())])
 
 
 def exporter(take: Callable[[Any], object]) -> Any:

@@ -2,7 +2,10 @@
 
 ::
 
-    pipeline.py ─► runs        stage.py ─► stages, of which lazy.py wraps generators
-        │                          │
-        └──── frame.py: whose time it is ─── context.py: where we are ─── registry.py: what is open
+    decorate.py ─┬─► run.py, stage.py, crawl.py ──► spans      lazy.py wraps generators
+                 │      scope.py: a frame with a span
+                 └─► operations.py ─► timing.py ──► metrics    business.py: a user's own
+                        a frame without one           └─ measuring.py: noted now, handed over when the SDK collects
+
+    frame.py: whose time it is    context.py: where we are    registry.py: what is open, and all global state
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from otel_pipeline.instrument import measuring, registry, results
@@ -166,7 +165,6 @@ def on_collectors(start: Callable[[Collector], None] | None) -> None:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 _known: dict[str, Noted] = {}
-_lock = threading.RLock()
 
 
 class _Unusable(Exception):
@@ -176,8 +174,7 @@ class _Unusable(Exception):
 def _noted(name: object, kind: Kind, unit: object, description: object, buckets: object = None) -> Noted | None:
     measuring.begin()
     try:
-        with _lock:
-            return _defined(name, kind, unit, text(description, "description") or "", buckets)
+        return _defined(name, kind, unit, text(description, "description") or "", buckets)
     except _Unusable as error:
         registry.misused("metric", f"{kind}({results.quoted(name)}): {error}")
         return None
@@ -194,7 +191,7 @@ def _defined(name: object, kind: Kind, unit: object, description: str, buckets: 
         if len(_known) >= MOST_METRICS:
             raise _Unusable(f"there are {MOST_METRICS} metrics already; tell series apart by labels")
         _ours(name, kind)
-        known = _known[name] = Noted(Metric(name, kind, unit, description, (), "", bounds))
+        known = _known.setdefault(name, Noted(Metric(name, kind, unit, description, (), "", bounds)))
     if (known.metric.instrument, known.metric.unit, known.metric.buckets) != (kind, unit, bounds):
         raise _Unusable(f"it is a {known.metric.instrument} already, of another unit or other buckets")
     return known

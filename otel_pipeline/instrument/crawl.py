@@ -205,8 +205,8 @@ class _Sessions:
 
     def __init__(self) -> None:
         self.open: dict[int, Crawl] = {}
+        self._known: dict[tuple[tuple[str, str], ...], None] = {}  # labels that sessions had: 0 while none is open
         self._ended: list[tuple[int, Given, tuple[float, float]]] = []
-        self._known: dict[tuple[tuple[str, str], ...], None] = {}
 
     def opened(self, crawl: Crawl) -> None:
         """A session has started."""

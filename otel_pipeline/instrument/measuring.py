@@ -12,6 +12,7 @@ each metric: beyond, everything is added to one overflow series, so that sums st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -27,7 +28,7 @@ from otel_pipeline.semconv import operations as o
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
@@ -80,9 +81,13 @@ class Noted:
 
 
 class _Receiver:
-    """The current provider, and the instruments of ours on it: made when first used, a metric without value is none."""
+    """The current provider, and the instruments of ours on it: made when first used, a metric without value is none.
 
-    def __init__(self) -> None:
+    ``instead``: the one to use instead of OpenTelemetry's global one.
+    """
+
+    def __init__(self, instead: MeterProvider | None = None) -> None:
+        self.instead = instead
         self.provider: MeterProvider | None = None
         self.meter: Meter | None = None
         self.made: dict[str, Any] = {}
@@ -110,7 +115,7 @@ def rejected(call: str) -> None:
 
 def begin() -> None:
     """Be asked whenever the current provider collects."""
-    provider = metrics.get_meter_provider()
+    provider = _receiver.instead or metrics.get_meter_provider()
     if provider is _receiver.provider:
         return
     with _lock:
@@ -152,6 +157,18 @@ def hand_over() -> None:
             _instrument(noted.metric).add(value, dict(labels), context=_NOWHERE)
         for (noted, labels), value in last.items():
             _instrument(noted.metric).set(value, dict(labels), context=_NOWHERE)
+
+
+@contextlib.contextmanager
+def aside(provider: MeterProvider) -> Iterator[None]:
+    """For a while ``provider`` has what is noted, and nobody else: for tests of user code."""
+    global _noted, _receiver
+    before = _noted, _receiver
+    _noted, _receiver = deque(), _Receiver(provider)
+    try:
+        yield
+    finally:
+        _noted, _receiver = before
 
 
 def reset() -> None:

@@ -81,6 +81,8 @@ def run(
             settings = config.load({"name": name, "exit_timeout": exit_timeout}, environ, say=lambda line: None)
             run_name = settings.name or name_from(command)
             the_run = ending.conclude(identity, run_name, ended, report)
+            if ended.signal is not None and settings.progress != "never":
+                _sweep()
             service = {"service_name": settings.service_name or run_name, **dict(report.service)}
             shown = None if quiet or settings.summary == "never" else summary or _summary
             outcome = _Outcome(the_run, report, identity, command[0], service, settings.exit_timeout)
@@ -161,6 +163,12 @@ def _summary(run: Run, stages: Sequence[Stage]) -> None:
     from otel_pipeline.terminal import print_summary  # noqa: PLC0415 - see _Outcome._send()
 
     print_summary(run, stages, file=sys.stderr)
+
+
+def _sweep() -> None:
+    from otel_pipeline.sdk import screen  # noqa: PLC0415 - see _Outcome._send()
+
+    screen.sweep()
 
 
 def _load() -> None:

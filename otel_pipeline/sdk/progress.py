@@ -90,6 +90,7 @@ class Progress:
         self._stop = threading.Event()
         self._lock = threading.Lock()  # held while something is shown or cleared
         self._works = False
+        self._begun = False
         self._ended: dict[str, int] = {}  # how many stages, by run id
 
     def run_started(self, run: Run) -> None:
@@ -115,9 +116,11 @@ class Progress:
         if os.getpid() != self._pid or self._stop.is_set() or not _open_runs() or not self._take():
             return
         try:
-            if not self._works:
-                with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):
+                if not self._begun:
                     self._display.begin()
+                    self._begun = True
+                if not self._works:
                     threading.Thread(target=self._work, name="otel_pipeline progress", daemon=True).start()
                     self._works = True
         finally:
@@ -132,6 +135,7 @@ class Progress:
     def _clear(self) -> None:
         if self._take():
             try:
+                self._begun = False
                 with contextlib.suppress(Exception):
                     self._display.clear()
             finally:
@@ -156,13 +160,17 @@ class Progress:
 
     def _show(self, runs: Sequence[Run]) -> None:
         now = perf_counter_ns()
-        old = [run for run in runs if now - _began(run) >= _AFTER and not run.ended]
+        old = [run for run in runs if now - _began(run) >= _AFTER and not run.ended and self._has_something(run)]
         if old:
             self._display.show([_progress(run, now, self._ended.get(run.id, 0)) for run in old[:_MOST_RUNS]])
 
+    def _has_something(self, run: Run) -> bool:
+        """A script's run may be any program's, of which there is nothing to say before it has a stage."""
+        return bool(run.began or run.stages or run.id in self._ended)
+
 
 def _open_runs() -> list[Run]:
-    """The open runs of this process; the script's own as well, as soon as it has a stage to show."""
+    """The open runs of this process, the script's own among them."""
     script = registry.script()
     own = script is not None and not script.taken and script.pid == os.getpid()
     return [script, *registry.open_runs()] if own and script is not None else registry.open_runs()
@@ -183,7 +191,7 @@ def _progress(run: Run, now: int, ended: int) -> RunProgress:
 def _stage(stage: Stage, now: int) -> StageProgress:
     from otel_pipeline.terminal.progress import StageProgress  # noqa: PLC0415 - loads rich
 
-    records = stage.records
+    records, total = stage.records, stage.total
     into = records.get("in")
     return StageProgress(
         stage.name,
@@ -191,7 +199,7 @@ def _stage(stage: Stage, now: int) -> StageProgress:
         into,
         records.get("out"),
         records.get("failed"),
-        getattr(stage, "done", into),
-        getattr(stage, "total", None),
+        into if total is None else stage.done,
+        total,
         tuple(stage.upstream),
     )

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_pipeline import config
-from otel_pipeline.instrument import registry
+from otel_pipeline.instrument import measuring, registry
 from otel_pipeline.instrument.context import current
 from otel_pipeline.model import Run, Stage, records_of
 from otel_pipeline.sdk import children, identity, patching, processes
@@ -35,8 +37,10 @@ _Value = TypeVar("_Value")
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[Pipelines]:
+def recorded(*, strict: bool = True) -> Iterator[Pipelines]:
     """Record what pipelines do, in memory and apart from whatever else this process records.
+
+    ``strict``: a call that is given something that it cannot use raises UsageError, as the setting of that name says.
 
     >>> import otel_pipeline as op
     >>> with recorded() as pipelines:
@@ -49,9 +53,12 @@ def recorded() -> Iterator[Pipelines]:
     provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource({}), shutdown_on_exit=False)
     identity.install(provider)
     provider.add_span_processor(KpiSpanProcessor(cast("RunMetrics", ended)))
-    with _off(), registry.aside(provider), _in_a_context_of_its_own(), _into_threads():
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], resource=Resource({}), shutdown_on_exit=False)
+    with _off(), registry.aside(provider), measuring.aside(meters), _in_a_context_of_its_own(), _into_threads():
+        registry.judge(strict=strict, count=measuring.rejected)
         try:
-            yield Pipelines(ended)
+            yield Pipelines(ended, reader)
         finally:
             # What is still open, such as a generator that is held somewhere, would else end in some later test.
             registry.end_abandoned()
@@ -62,8 +69,9 @@ def recorded() -> Iterator[Pipelines]:
 class Pipelines:
     """What was recorded, in the order of its end. What is still open is not among it."""
 
-    def __init__(self, ended: _Ended) -> None:
+    def __init__(self, ended: _Ended, reader: InMemoryMetricReader) -> None:
         self._ended = ended
+        self._reader = reader
 
     @property
     def runs(self) -> tuple[RecordedRun, ...]:
@@ -89,6 +97,29 @@ class Pipelines:
         """The only stage of that name, in whichever run or in none. AssertionError with what there was."""
         __tracebackhide__ = True
         return self._one("stage", name, [stage for stage in self.stages if stage.name == name])
+
+    def value(self, metric: str, **labels: str) -> float:
+        """What a counter or gauge stands at, or how many values a histogram has, added up over the series with labels.
+
+        Names of labels are written with underscores for dots. AssertionError with what there was, where there is none.
+
+        >>> import otel_pipeline as op
+        >>> with recorded() as pipelines:
+        ...     op.counter("orders.paid").add(3, shop="a")
+        ...     pipelines.value("orders.paid", shop="a")
+        3.0
+        """
+        __tracebackhide__ = True
+        measuring.hand_over()
+        there = {(name, tuple(sorted(told.items()))): value for name, told, value in _points(self._reader)}
+        found = [
+            value for (name, told), value in there.items()
+            if name == metric and labels.items() <= {key.replace(".", "_"): str(text) for key, text in told}.items()
+        ]  # fmt: skip
+        if not found:
+            lines = [f"{name}{dict(told)} = {value:g}" for (name, told), value in sorted(there.items())]
+            raise AssertionError(f"no {metric} with {labels}; there was:\n" + ("\n".join(lines) or "nothing"))
+        return sum(found)
 
     def told(self) -> str:
         """What there was, in lines for people."""
@@ -182,6 +213,16 @@ class _Ended:
             self.runs.append(ended)
         else:
             self.stages.append(ended)
+
+
+def _points(reader: InMemoryMetricReader) -> Iterator[tuple[str, dict[str, Any], float]]:
+    data = reader.get_metrics_data()
+    for resource in data.resource_metrics if data is not None else ():
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    value = point.value if isinstance(point, NumberDataPoint) else point.count
+                    yield metric.name, dict(point.attributes or {}), float(value)
 
 
 def _identity(value: Run | Stage) -> tuple[str, str | None]:

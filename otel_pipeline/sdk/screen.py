@@ -71,6 +71,12 @@ def on_stderr(*, always: bool) -> Screen | None:
         return None
 
 
+def sweep() -> None:
+    """Erase what a process that was killed has left below the cursor of the terminal that stderr is."""
+    if (screen := on_stderr(always=False)) is not None:
+        _quietly(os.write, screen.descriptor, _ERASE.encode())
+
+
 class Screen:
     """Draws lines below the cursor and erases them. Nothing here raises into the program, or waits for long.
 
@@ -79,7 +85,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, *, terminal: bool) -> None:
         self._stream = stream
-        self._stderr = stream.fileno()
+        self.descriptor = stream.fileno()
         self._terminal = terminal
         self._pid = os.getpid()
         self._fd = -1
@@ -111,8 +117,11 @@ class Screen:
                 return
             self._streams.watch()
             _listen(self)
-            if self._line_open or self._asking or _child_prints(self._fd):
+            if self._line_open or self._asking:
                 self._erase()
+            elif _child_prints(self._fd):
+                self._erase()
+                self._close()  # the child may draw there meanwhile
             elif not self._given():
                 self._drawn = False  # what is drawn there is another program's business now
             else:
@@ -128,9 +137,7 @@ class Screen:
             self._erase()
             self._streams.release()
             self._line_open, self._asking = False, 0
-            if self._fd >= 0:
-                _quietly(os.close, self._fd)
-            self._fd = -1
+            self._close()
         finally:
             self._lock.release()
 
@@ -147,7 +154,7 @@ class Screen:
 
     def output_begins(self) -> bool:
         """The program is about to write. Whether ``output_ended`` is to be called: nothing is drawn until then."""
-        if self._dead or self._fd < 0 or not self.take():
+        if self._dead or not self._streams.watched or not self.take():
             return False
         try:
             self._erase(by_output=True)
@@ -157,10 +164,12 @@ class Screen:
         return True
 
     def output_ended(self, data: Any) -> None:
-        """It has written ``data``."""
+        """It has written ``data``, or only flushed what it had written."""
         try:
-            with contextlib.suppress(Exception):
-                self._note(bytes(data[-64:]))
+            if data:
+                self._note(data)
+        except Exception:  # noqa: BLE001 - data is the program's, of whatever type
+            self._line_open = False
         finally:
             self._lock.release()
 
@@ -168,7 +177,7 @@ class Screen:
         """An audit event of Python's."""
         if event == _ANSWERED:
             self._asking = 0
-        elif self._fd >= 0 and self.take():
+        elif self._streams.watched and self.take():
             try:
                 self._erase()
                 self._asking = threading.get_ident() if event == _ASKS else self._asking
@@ -176,13 +185,14 @@ class Screen:
             finally:
                 self._lock.release()
 
-    def _note(self, end: bytes) -> None:
-        if end.endswith((b"h", b"l", b"m")):
-            end = _UNSEEN.sub(b"", end)
+    def _note(self, data: Any) -> None:
+        end = bytes(data[-1:])
+        if end in (b"h", b"l", b"m"):
+            end = _UNSEEN.sub(b"", bytes(data[-64:]))[-1:]
         if end:
-            self._line_open = end[-1:] not in (b"\n", b"\r")
-            if self._asking == threading.get_ident():
-                self._asking = 0
+            self._line_open = end not in (b"\n", b"\r")
+        if self._asking == threading.get_ident():
+            self._asking = 0
 
     # --- drawing --------------------------------------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class Screen:
         fd = -1
         if self._terminal:
             with contextlib.suppress(OSError):
-                fd = os.open(os.ttyname(self._stderr), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = os.open(os.ttyname(self.descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._fd, fd = fd, -1
             if fd >= 0:  # another process draws there
@@ -201,8 +211,15 @@ class Screen:
                 return False
         if self._fd < 0:
             with contextlib.suppress(OSError):
-                self._fd = os.dup(self._stderr)
+                self._fd = os.dup(self.descriptor)
         return self._fd >= 0
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            if self._terminal:
+                _quietly(fcntl.flock, self._fd, fcntl.LOCK_UN)  # forked children have it open as well
+            _quietly(os.close, self._fd)
+        self._fd = -1
 
     def _given(self) -> bool:
         """Whether the terminal is in its usual state, and ours: not in an editor's, and not in the background."""
@@ -224,6 +241,8 @@ class Screen:
         try:
             width, height = os.get_terminal_size(self._fd)
         except OSError:
+            width, height = 0, 0
+        if not (width and height):  # unknown
             width, height = 80, 24
         if width < _NARROWEST or height < _LOWEST:
             return self._erase()
@@ -268,12 +287,16 @@ def _quietly(call: Callable[..., object], *arguments: object) -> None:
 # --- who else uses the terminal -------------------------------------------------------------------------------------
 
 
+_TOLD = ("write", "flush")
+
+
 class _Streams:
     """The program's streams that are on a terminal. They are not replaced: two methods of theirs tell the screen."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._watched: list[Any] = []
+        self.watched: list[Any] = []
+        self._before: list[tuple[Any, dict[str, Any]]] = []
 
     def watch(self) -> None:
         """Watch what stdout and stderr are now."""
@@ -281,18 +304,20 @@ class _Streams:
             # Below the text is where all of it passes, in whichever way it was written.
             buffer = getattr(stream, "buffer", None)
             with contextlib.suppress(Exception):  # closed, or of the program's own making
-                if buffer is not None and not any(buffer is known for known in self._watched) and buffer.isatty():
-                    self._watched.append(buffer)
+                if buffer is not None and not any(buffer is known for known in self.watched) and buffer.isatty():
+                    own = getattr(buffer, "__dict__", {})  # empty, unless others do the same as we
+                    self._before.append((buffer, {name: own[name] for name in _TOLD if name in own}))
+                    self.watched.append(buffer)
                     buffer.write, buffer.flush = self._telling(buffer.write), self._telling(buffer.flush)
 
     def release(self) -> None:
         """Leave them as they were. Who kept such a method goes on with one that tells nobody."""
-        for buffer in self._watched:
-            for name in ("write", "flush"):
+        for buffer, before in self._before:
+            for name in _TOLD:
                 if getattr(getattr(buffer, name, None), "of_screen", None) is self:
                     with contextlib.suppress(Exception):
-                        delattr(buffer, name)
-        self._watched = []
+                        setattr(buffer, name, before[name]) if name in before else delattr(buffer, name)
+        self.watched, self._before = [], []
 
     def _telling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         screen = self._screen
@@ -303,7 +328,7 @@ class _Streams:
             try:
                 return original(*data)
             finally:
-                screen.output_ended(*data or (b"",))
+                screen.output_ended(data[0] if data else None)
 
         output.of_screen = self  # type: ignore[attr-defined]
         return output

@@ -219,3 +219,8 @@ def _leave() -> None:
     with contextlib.suppress(KeyboardInterrupt):
         if _State.handle is not None:
             _State.handle.shutdown()
+    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+        # Ctrl-C has ended the program: Python dies by SIGINT then, but forgets to where a module that is loaded at
+        # the end makes a data class. So it is told once more.
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")

@@ -49,9 +49,10 @@ EVENTS: Mapping[FactEvent, str] = MappingProxyType(
 class Family:
     """A name for each combination of the values of ``attributes``: the first ``most`` that were ever seen.
 
-    ``rest`` is the name of all others; without one they have none.
+    ``spelt`` stands for the values in the docs. ``rest`` is the name of all others; without one they have none.
     """
 
+    spelt: str
     attributes: tuple[str, ...]
     most: int
     rest: str = ""

@@ -137,7 +137,7 @@ REQUESTS = _kpi(
     _plain("pipeline_urls_total"),
     _only("pipeline_urls_success", a.OPERATION_STATUS, "success"),
     _only("pipeline_urls_failed", a.OPERATION_STATUS, "error"),
-    Alias("pipeline_urls_status", (), "crawl", family=Family((a.HTTP_STATUS_CODE,), 40)),
+    Alias("pipeline_urls_status", (), "crawl", family=Family("CODE", (a.HTTP_STATUS_CODE,), 40)),
 )  # fmt: skip
 REQUEST_DURATION = _kpi(
     "pipeline.crawl.request.duration",
@@ -261,7 +261,12 @@ DATABASE_DURATION = _kpi(
     _DATABASE,
     _plain("db_query_duration_seconds", *_QUERY, pack="api"),
     _plain("pipeline_db_duration", *_QUERY),
-    Alias("pipeline_db", (), "crawl", family=Family((a.DB_OPERATION, a.DB_TABLE), 100, "pipeline_db_other")),
+    Alias(
+        "pipeline_db",
+        (),
+        "crawl",
+        family=Family("OPERATION_TABLE", (a.DB_OPERATION, a.DB_TABLE), 100, "pipeline_db_other"),
+    ),
     buckets=SECONDS,
 )
 _CACHE = (a.PIPELINE_NAME, a.CACHE_NAME)

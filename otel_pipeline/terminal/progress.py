@@ -81,7 +81,7 @@ def progress(runs: Sequence[RunProgress], width: int, height: int, *, ascii_only
 
 def left(done: int | None, total: int | None, seconds: float) -> float | None:
     """How long the rest takes at the pace until now, in seconds; ``None`` where nobody can know."""
-    if not done or not total or done < 0 or done > total or not known(seconds):
+    if not done or not total or done < 0 or done > total or not count(total) or not known(seconds):
         return None
     return seconds / done * (total - done)
 
@@ -136,7 +136,7 @@ def _columns(stages: Sequence[StageProgress], signs: Signs) -> dict[str, Column]
     columns = {
         "name": _names(stages, _WIDEST_NAME, signs),
         "time": _column([(duration(stage.seconds), "dim") for stage in stages]),
-        "in": _column([(_counted(stage.records_in, "in"), "") for stage in stages]),
+        "in": _column([(_counted(stage.records_in, "in") or _counted(stage.done, "done"), "") for stage in stages]),
         "out": _column([(_counted(stage.records_out, "out"), "") for stage in stages]),
         "failed": _column([(_counted(stage.failed or None, "failed"), "bold red") for stage in stages]),
         "rate": _column([(rate(_pace(stage), stage.seconds) if _pace(stage) else "", "dim") for stage in stages]),
@@ -177,7 +177,7 @@ def _pace(stage: StageProgress) -> int | None:
 
 
 def _share(stage: StageProgress) -> float | None:
-    if stage.total is None or stage.done is None or stage.total <= 0:
+    if not count(stage.total) or not count(stage.done) or stage.total is None or stage.done is None or stage.total <= 0:
         return None
     return min(max(stage.done / stage.total, 0.0), 1.0)
 

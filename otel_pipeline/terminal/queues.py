@@ -18,8 +18,8 @@ def status_lines(status: QueueStatus, now: float) -> Iterator[str]:
     yield f"queue     {status.folder}"
     yield f"files     {status.files} ({status.live} live, {status.orphans} of ended processes), {size(status.size)}"
     oldest = f", the oldest {duration(max(0.0, now - status.oldest))} old" if status.oldest is not None else ""
-    yield f"waiting   {_items(status.pending)}{oldest}"
-    yield f"rejected  {_items(status.rejected)}"
+    yield f"waiting   {items(status.pending)}{oldest}"
+    yield f"rejected  {items(status.rejected)}"
     if status.corrupt_bytes:
         yield f"corrupt   {size(status.corrupt_bytes)}"
     if status.newer:
@@ -31,7 +31,7 @@ def list_lines(files: Sequence[FileInfo], now: float) -> Iterator[str]:
     for file in files:
         age = duration(max(0.0, now - file.modified))
         head = f"{file.state.value:9} {file.pid or '?':>7}  {size(file.size):>8}  {age:>7}"
-        yield f"{head}  {_items(file.pending):30}  {file.path.name}"
+        yield f"{head}  {items(file.pending):30}  {file.path.name}"
         for note in file.notes:
             yield f"          {note}"
 
@@ -80,5 +80,6 @@ def _by_name(items: Mapping[Any, int]) -> dict[str, int]:
     return {signal.label: number for signal, number in sorted(items.items())}
 
 
-def _items(items: Mapping[Any, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in _by_name(items).items()) or "nothing"
+def items(counts: Mapping[Any, int]) -> str:
+    """Items by signal, for people: ``3 traces, 1 logs``, or nothing."""
+    return ", ".join(f"{number} {name}" for name, number in _by_name(counts).items()) or "nothing"

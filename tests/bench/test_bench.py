@@ -85,10 +85,28 @@ def test_the_report_names_rows_that_are_not_measured_yet_and_no_machine() -> Non
     at = datetime(2026, 11, 24, tzinfo=timezone.utc)
     circumstances = report.Circumstances(at, 2, "full", (0.5, 1.0), {"tqdm": "4.70.1"})
     page = report.markdown(report.lines(results), report.notes(results), circumstances)
-    assert "| 4 | `import otel_pipeline` | 30.0 ms | opentelemetry.sdk.trace | 80.0 ms | 0.38 | ≤ 0.5 | met |" in page
+    ours = "| 4 | `import otel_pipeline` | 30.0 ms | opentelemetry.sdk.trace | 80.0 ms | 0.38 | ≤ 0.5 | met |"
+    assert f"{ours} 2026-11-24 00:00 |" in page
     assert all(f"| {number} | {what} | not yet |" in page for number, what in NOT_YET.items())
     assert "tqdm 4.70.1" in page
     assert "- 4, `import otel_pipeline`: a note" in page
+
+
+def test_rows_that_were_not_measured_again_stay_in_the_report() -> None:
+    first, second = (next(row for row in ROWS if row.number == number) for number in ("4", "7"))
+    page = ""
+    for hour, rows in enumerate(((first, second), (first,))):
+        results = [(row, Samples({"ours": [0.03 + hour] * 2, row.sides[1]: [0.08] * 2}, f"{hour}")) for row in rows]
+        at = datetime(2026, 11, 24, hour, tzinfo=timezone.utc)
+        told = report.Circumstances(at, 2, "full", (0.5, 1.0), {"tqdm": f"4.{hour}"})
+        page = report.markdown(report.lines(results), report.notes(results), told, page)
+    measured = {line[0]: line[-1] for line in report._rows(page)}
+    assert measured == {"4": "2026-11-24 01:00", "7": "2026-11-24 00:00"}
+    assert all(f"**2026-11-24 0{hour}:00**: " in page for hour in (0, 1))
+    assert [line for line in page.split("\n") if line.startswith("- ")] == [
+        "- 4, `import otel_pipeline`: 1", f"- 7, {second.what}: 0"
+    ]  # fmt: skip
+    assert page.count("| 11 |") == 1
 
 
 def test_rows_are_well_formed() -> None:

@@ -62,13 +62,14 @@ def test_settings_become_rows() -> None:
     assert generate_docs._table(("a",), [("b | c",)]).splitlines()[-1] == "| b \\| c |"
 
 
-def test_the_picture_is_in_step() -> None:
-    """docs/images/summary.svg is what scripts/screenshot draws now, and loads nothing from outside."""
+def test_the_pictures_are_in_step() -> None:
+    """Those of docs/images are what scripts/screenshot draws now, and load nothing from outside."""
     script = ROOT / "scripts" / "screenshot"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"stale: run scripts/screenshot\n{done.stderr}"
-    drawn = (ROOT / "docs" / "images" / "summary.svg").read_text("utf-8")
-    addresses = {part.split('"')[0] for part in drawn.split("http")[1:]}
-    assert addresses <= {"://www.w3.org/2000/svg"}
-    assert "url(http" not in drawn
-    assert "@import" not in drawn
+    for picture in ("summary", "progress"):
+        drawn = (ROOT / "docs" / "images" / f"{picture}.svg").read_text("utf-8")
+        addresses = {part.split('"')[0] for part in drawn.split("http")[1:]}
+        assert addresses <= {"://www.w3.org/2000/svg"}
+        assert "url(http" not in drawn
+        assert "@import" not in drawn

@@ -159,12 +159,11 @@ def value_of(row: tuple[str, str, dict[str, str], Any], found: Found) -> Any:
         parts = (found.get((f"{name}_count", key)), found.get((f"{name}_sum", key)))
         shapes = {"histogram": f"{name}_bucket", "summary": name}
         shaped = any(series == shapes[type_] and key < told for series, told in found)
-        return shaped and tuple(
-            part is not None and (True if want is ANY else round(part, 9))
-            for part, want in zip(parts, value, strict=True)
-        )
+        if not shaped or None in parts:
+            return None
+        return tuple(True if want is ANY else round(part or 0, 9) for part, want in zip(parts, value, strict=True))
     got = found.get((name, key))
-    return got is not None and (True if value is ANY else round(got, 9))
+    return None if got is None else True if value is ANY else round(got, 9)
 
 
 def told(loop: Loop) -> tuple[Found, dict[str, str]]:

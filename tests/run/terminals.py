@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -26,20 +29,32 @@ CTRL_C, CTRL_Z, CTRL_D = "\x03", "\x1a", "\x04"
 
 
 class Terminal:
-    """``command`` as the leader of a session on a terminal of its own."""
+    """``command`` as the leader of a session on a terminal of its own, of ``width`` by ``height`` where they matter."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: str | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | None = None,
+        *,
+        term: str = "dumb",
+        width: int = 0,
+        height: int = 0,
+    ) -> None:
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", _LEADER, os.ttyname(slave), *command],
-            env={**env, "TERM": "dumb"},
+            env={**env, "TERM": term},
             cwd=cwd,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
         )
         os.close(slave)
+        # Until the leader has opened it the terminal seems to be at its end: a read may find it neither so nor ready.
+        os.set_blocking(self._master, False)
         self.text = ""
-        self._read_to = 0
+        self.read_to = 0
 
     def type(self, keys: str) -> None:
         """Type ``keys``."""
@@ -48,11 +63,11 @@ class Terminal:
     def expect(self, wanted: str, patience: float = 30) -> str:
         """Read until ``wanted`` appears after what was expected before; returns what came before it."""
         limit = time.monotonic() + patience
-        while (at := self.text.find(wanted, self._read_to)) < 0:
+        while (at := self.text.find(wanted, self.read_to)) < 0:
             ready = select.select([self._master], [], [], max(0.0, limit - time.monotonic()))[0]
-            assert ready, f"{wanted!r} did not appear in {self.text!r}"
-            self._read()
-        before, self._read_to = self.text[self._read_to : at], at + len(wanted)
+            gone = ready and not self._read() and self.process.poll() is not None
+            assert ready and not gone, f"{wanted!r} did not appear in {self.text!r}"
+        before, self.read_to = self.text[self.read_to : at], at + len(wanted)
         return before
 
     def appears(self, wanted: str, patience: float) -> bool:
@@ -98,6 +113,8 @@ class Terminal:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
+        except BlockingIOError:
+            return True
         except OSError:  # Linux: nobody has the other side any more
             return False
         self.text += data.decode(errors="replace")
