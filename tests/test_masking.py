@@ -29,6 +29,15 @@ def test_no_secret_is_left_in_a_value(name: str, value: object) -> None:
     assert SECRET not in repr(masked), masked
 
 
+@pytest.mark.parametrize(("name", "value"), VALUES)
+@pytest.mark.parametrize("written", [repr, str, lambda value: json.dumps(value, default=str)])
+def test_no_secret_is_left_in_a_value_that_was_written_out(name: str, value: object, written: object) -> None:
+    """As a program logs its settings."""
+    masked = masking.text(f"settings {written({'day': 1, name: value, 'user': 'etl'})}")  # type: ignore[operator]
+    assert SECRET not in masked, masked
+    assert "etl" in masked
+
+
 @pytest.mark.parametrize("harmless", HARMLESS)
 def test_what_is_harmless_stays(harmless: str) -> None:
     """To the character: also words, placeholders and addresses that look a little like secrets."""
