@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -116,3 +117,10 @@ def test_numbers_are_secret_where_only_a_password_can_be_meant() -> None:
 def test_the_examples_in_the_module_are_true() -> None:
     """Its docstrings run."""
     assert doctest.testmod(masking).failed == 0
+
+
+def test_the_page_has_the_whole_list() -> None:
+    """docs/privacy.md names each rule, and each kind of name."""
+    page = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text("utf-8")
+    for told in [rule.name for rule in RULES] + [told for _, _, told in SECRET_NAMES]:
+        assert f"\n| {told} |" in page, told
