@@ -83,7 +83,7 @@ class Export:
         return [
             DurableSpanProcessor(self.queue, at_once=_ours)
             if name == "otlp"
-            else BatchSpanProcessor(_named("traces", name))
+            else BatchSpanProcessor(_masked("traces", name))
             for name in config.exporter_names("traces", self.settings)
         ]
 
@@ -94,7 +94,7 @@ class Export:
         return [
             DurableLogProcessor(self.queue, at_once=_our_event)
             if name == "otlp"
-            else BatchLogRecordProcessor(_named("logs", name))
+            else BatchLogRecordProcessor(_masked("logs", name))
             for name in config.exporter_names("logs", self.settings)
         ]
 
@@ -198,6 +198,13 @@ def _headers(text: str) -> dict[str, str]:
     """``key=value,key2=value2``, percent-encoded (W3C Baggage's format, as the OTLP exporter specification says)."""
     pairs = (part.partition("=") for part in text.split(",") if "=" in part)
     return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
+
+
+def _masked(signal: str, name: str) -> Any:
+    from otel_pipeline.sdk.masked import MaskedLogs, MaskedSpans  # noqa: PLC0415 - our own exporters mask by themselves
+
+    exporter = _named(signal, name)
+    return MaskedSpans(exporter) if signal == "traces" else MaskedLogs(exporter)
 
 
 def _named(signal: str, name: str) -> Any:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from otel_pipeline.instrument import registry
 from otel_pipeline.sdk import logs, lost, progress, providers, sampler
 from otel_pipeline.sdk.processor import print_summary, to_be_shown
 
@@ -62,6 +63,7 @@ def _apply(handle: Handle, settings: Settings) -> None:
         handle._script.name = settings.name
     if handle.tracer_provider is not None:
         sampler.install(handle.tracer_provider, settings.stage_span_limit)
+    registry.keep_values(settings.record_values)
     if handle._lifecycle is not None:
         handle._lifecycle.every(settings.heartbeat_interval)
     if not settings.logs:

@@ -28,6 +28,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from otel_pipeline import masking
 from otel_pipeline.queue import lock
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class OpenRuns:
 
     def __init__(self, folder: Path, resource: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._resource = dict(resource)
+        self._resource = masking.inside(dict(resource))
         self._lock = threading.RLock()
         self._begin()
 
@@ -91,7 +92,7 @@ class OpenRuns:
         context, parent = run.identity or run.span.get_span_context(), getattr(run.span, "parent", None)
         key = f"{context.span_id:016x}"
         entry = {
-            "name": run.name,
+            "name": masking.text(run.name),
             "run_id": run.id,
             "attempt": run.attempt,
             "backfill": run.backfill,
