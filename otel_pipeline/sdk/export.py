@@ -24,7 +24,6 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.util._importlib_metadata import entry_points
 
 from otel_pipeline import config
 from otel_pipeline.errors import SettingError
@@ -208,6 +207,8 @@ def _masked(signal: str, name: str) -> Any:
 
 
 def _named(signal: str, name: str) -> Any:
+    from opentelemetry.util._importlib_metadata import entry_points  # noqa: PLC0415 - slow to load, and few need it
+
     for entry in entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
         return entry.load()()
     known = sorted({entry.name for entry in entry_points(group=f"opentelemetry_{signal}_exporter")} | {"otlp", "none"})
