@@ -109,7 +109,7 @@ def _add_metric(metrics: Any, name: Name) -> Any:
     if name.type in ("counter", "histogram"):
         data.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
     if name.type == "counter":
-        # Prometheus would add `_total` to the name of a monotonic sum, and some aliases have none: docs/decisions/0009.
+        # Prometheus would add `_total` to the name of a monotonic sum, and some aliases have none: docs/decisions/0011.
         data.is_monotonic = not alias or name.name.endswith("_total")
     data.SetInParent()
     return metric
