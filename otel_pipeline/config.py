@@ -67,6 +67,7 @@ class Settings:
     handle_signals: bool = False
     heartbeat_interval: float = 15.0
     stage_span_limit: int = 1000
+    record_values: bool = False
     strict: str = "auto"
     queue_dir: str | None = None
     store: str | None = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any
 
@@ -30,12 +30,12 @@ def value(name: str, given: Any) -> Any:
     ['etl.py', '--token', '***', '--day', 'monday']
     """
     if (secrecy := secrecy_of(name)) and _is_hidden(given, secrecy):
-        return [MASK] if isinstance(given, (list, tuple)) else MASK
+        return type(given)([MASK]) if type(given) in (list, tuple) else MASK
     return inside(given)
 
 
 def inside(given: Any) -> Any:
-    """``given``, its texts without secrets, however deep; what is no text, sequence or mapping is given back.
+    """``given``, its texts without secrets, however deep: in sequences, mappings, data classes. Else it is given back.
 
     >>> inside({"user": "bob", "auth_token": "abc", "urls": ["https://bob:hunter2@example.org/"]})
     {'user': 'bob', 'auth_token': '***', 'urls': ['https://bob:***@example.org/']}
@@ -43,8 +43,10 @@ def inside(given: Any) -> Any:
     kind = type(given)
     if kind is str:
         return _short(given) if len(given) <= _SHORT else text(given)
-    if kind is tuple or kind is list:
+    if kind is list:
         return _arguments([inside(item) for item in given])
+    if kind is tuple:
+        return tuple(_arguments([inside(item) for item in given]))
     if kind is int or kind is float or kind is bool or given is None:
         return given
     return _inside_others(given)
@@ -57,6 +59,10 @@ def _inside_others(given: Any) -> Any:
         return {key: value(key, item) if isinstance(key, str) else inside(item) for key, item in given.items()}
     if isinstance(given, bytes):
         return text(given.decode("latin-1")).encode("latin-1")
+    if is_dataclass(given) and not isinstance(given, type):
+        had = {each.name: getattr(given, each.name) for each in fields(given)}
+        changed = {name: new for name, old in had.items() if (new := inside(old)) != old}
+        return replace(given, **changed) if changed else given
     if isinstance(given, Sequence) and not isinstance(given, bytearray):
         return _arguments([inside(item) for item in given])
     return given
@@ -140,9 +146,9 @@ _NAMED = (
     r"|(?:api|app|access|private|account|subscription|sharedaccess)[_\-]?key(?:[_\-]?id)?|aws_secret\w*"
     # "unexpected token: )" tells of no secret.
     r"|token(?![a-z])(?!:\s+[\"']?[^\s\d]{0,15}(?:\s|$))|(?:access|auth|refresh|id|csrf)token|credentials?|(?:j|php)?sess(?:ion)?id"
-    r"|(?<![a-z])pwd(?![a-z])|(?<![a-z])pass(?==)|(?<![a-z])auth(?==)|(?<=[?&\-_])sig(?:nature)?)"
+    r"|(?<![a-z])(?:proxy-)?authorization|(?<![a-z])(?:set-)?cookie(?!s)|(?<![a-z])pwd(?![a-z])|(?<![a-z])pass(?==)|(?<![a-z])auth(?==)|(?<=[?&\-_])sig(?:nature)?)"
 )
-_NAMED_HINTS = ("pass", "secret", "key", "token", "cred", "sess", "pwd", "auth", "sig")
+_NAMED_HINTS = ("pass", "secret", "key", "token", "cred", "sess", "pwd", "auth", "sig", "cookie")
 # What stands in the place of a value in SQL, formats and code, and what is masked already.
 _NO_VALUE = (
     r"(?!\?(?:[\s,;)]|$)|%s(?!\w)|%\(\w+\)s|\$\d{1,2}(?:[\s,;)]|$)"
@@ -183,7 +189,7 @@ RULES: tuple[Rule, ...] = (
         "authorization and cookie headers",
         r"(?P<name>(?<![a-z])(?:proxy-)?authorization|(?<![a-z])(?:set-)?cookie)"
         r"(?P<is>\\{0,8}[\"']?\s*[:=]\s*(?:b(?=\\{0,8}[\"']))?\\{0,8}[\"']?)"
-        rf"(?![\s\"']|{re.escape(MASK)})[^\r\n\"']+",
+        rf"(?![\s\"'\[({{]|{re.escape(MASK)})[^\r\n\"']+",
         rf"\g<name>\g<is>{MASK}",
         ("auth", "cookie"),
         "Authorization: Basic ZXRsOmh1bnRlcjI=",
@@ -208,6 +214,7 @@ RULES: tuple[Rule, ...] = (
         "values by their names",
         rf"(?P<name>{_NAMED})(?P<is>\\{{0,8}}[\"']?\s*(?:=>|:=|[=:]{{1,2}}|%3d)\s*(?:[bruf](?=\\{{0,8}}[\"']))?){_NO_VALUE}"
         rf"(?:(?P<quote>\\{{0,8}}[\"'])(?:(?!(?P=quote))(?:\\.|.))+"
+        r"|\[[^\]]*\]?|\([^)]*\)?|\{[^}]*\}?"
         # Without quotes it ends at a blank, or at a mark that something else follows: password=a,b;user=c is a,b.
         rf"|(?![\"'\\/])(?:[^\s&;,\"'<>)\]}}]|[;,)\]}}](?![\s;,)\]}}]|$|[\w.\-]+\s*[=:]|\\{{0,8}}[\"'])|[\"'](?=\w))+)",
         rf"\g<name>\g<is>\g<quote>{MASK}",
@@ -232,8 +239,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "options of commands",
-        rf"(?P<option>(?<!\S)--?[\w\-]{{0,40}}?{_NAMED}[\w\-]*\s+)(?!-)(?P<quote>[\"']?)"
-        rf"{_NO_VALUE}(?:(?<=\")[^\"]+|(?<=')[^']+|(?<![\"'])\S+)",
+        rf"(?P<option>(?<![\w\-])--?[\w\-]{{0,40}}?{_NAMED}[\w\-]*(?:\s+|\\{{0,8}}[\"'],\s*))"
+        rf"(?!-)(?P<quote>\\{{0,8}}[\"']?){_NO_VALUE}(?:(?<=\")[^\"]+|(?<=')[^']+|(?<![\"'])\S+)",
         rf"\g<option>\g<quote>{MASK}",
         _NAMED_HINTS,
         "etl.py --db-password hunter2 --day monday",
@@ -241,8 +248,10 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "passwords of known commands",
-        r"(?P<command>\bmysql\w*\b(?:\s+[^\s|;&]+){0,40}?\s+-p|\bsshpass\s+-p\s*|\bcurl\b(?:\s+[^\s|;&]+){0,40}?\s+(?:-u|--user)[\s=]*"
-        r"[^\s:]+:)(?!\*\*\*)[^\s\"']+",
+        r"(?P<command>\bmysql\w*\b[^\s|;&]*(?:\s+[^\s|;&]+){0,40}?\s+[\"']?-p"
+        r"|\bsshpass[\"']?,?\s+[\"']?-p[\"']?,?\s*[\"']?"
+        r"|\bcurl\b[^\s|;&]*(?:\s+[^\s|;&]+){0,40}?\s+[\"']?(?:-u|--user)[\"']?[\s=,]*[\"']?[^\s:\"']+:)"
+        r"(?!\*\*\*)[^\s\"']+",
         rf"\g<command>{MASK}",
         ("mysql", "pass", "curl"),
         "mysqldump -u etl -phunter2 shop",

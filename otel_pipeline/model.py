@@ -62,12 +62,13 @@ class Check:
 
 @dataclass(frozen=True)
 class RecordError:
-    """A sample of a failed record: type and keys, never values."""
+    """A sample of a failed record: type and keys; values only where the setting ``record_values`` asks for them."""
 
     type: str
     message: str
     record_type: str | None = None
     keys: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,12 @@ def _silence() -> Iterator[None]:
     if setup is None or setup.current_handle() is None:
         yield
         return
-    from opentelemetry.trace import NoOpTracerProvider  # noqa: PLC0415 - loaded already
+    from opentelemetry.metrics import NoOpMeterProvider  # noqa: PLC0415 - loaded already
+    from opentelemetry.trace import NoOpTracerProvider  # noqa: PLC0415
 
-    from otel_pipeline.instrument import registry  # noqa: PLC0415
+    from otel_pipeline.instrument import measuring, registry  # noqa: PLC0415
 
-    with registry.aside(NoOpTracerProvider()):
+    with registry.aside(NoOpTracerProvider()), measuring.aside(NoOpMeterProvider()):
         yield
 
 

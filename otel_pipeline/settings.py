@@ -179,6 +179,13 @@ SETTINGS: tuple[Setting, ...] = (
         _one_of("auto", "true", "false"),
     ),
     Setting(
+        "record_values",
+        "boolean",
+        False,
+        "Keep the first values of failed records in their samples, besides type and keys; see [privacy](privacy.md).",
+        _switch,
+    ),
+    Setting(
         "queue_dir",
         "folder",
         None,

@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "exit_timeout": (1.5, 2.5, 3.5),
     "heartbeat_interval": (1.0, 2.0, 3.0),
     "stage_span_limit": (1, 2, 3),
+    "record_values": (False, True, False),
     "strict": ("true", "false", "auto"),
     "queue_dir": ("a", "b", "c"),
     "store": ("a", "b", "c"),

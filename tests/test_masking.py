@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,15 @@ def test_no_secret_is_left_in_a_value(name: str, value: object) -> None:
     """Told by the name, by an option before it, or by what it looks like; however deep."""
     masked = masking.value(name, value)
     assert SECRET not in repr(masked), masked
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+@pytest.mark.parametrize("written", [repr, str, lambda value: json.dumps(value, default=str)])
+def test_no_secret_is_left_in_a_value_that_was_written_out(name: str, value: object, written: object) -> None:
+    """As a program logs its settings."""
+    masked = masking.text(f"settings {written({'day': 1, name: value, 'user': 'etl'})}")  # type: ignore[operator]
+    assert SECRET not in masked, masked
+    assert "etl" in masked
 
 
 @pytest.mark.parametrize("harmless", HARMLESS)
@@ -107,3 +117,10 @@ def test_numbers_are_secret_where_only_a_password_can_be_meant() -> None:
 def test_the_examples_in_the_module_are_true() -> None:
     """Its docstrings run."""
     assert doctest.testmod(masking).failed == 0
+
+
+def test_the_page_has_the_whole_list() -> None:
+    """docs/privacy.md names each rule, and each kind of name."""
+    page = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text("utf-8")
+    for told in [rule.name for rule in RULES] + [told for _, _, told in SECRET_NAMES]:
+        assert f"\n| {told} |" in page, told

@@ -311,13 +311,25 @@ def test_asked_for_it_is_on(suite: Suite, pytester: pytest.Pytester, monkeypatch
 
 
 def test_under_a_launcher(suite: Suite, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pytest that is launched with telemetry keeps its tests' pipelines out of it all the same."""
+    """A pytest that is launched with telemetry keeps its tests' pipelines and counters out of it all the same."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     launch = "from otel_pipeline.sdk.setup import launch; launch()\n"
     pytester.makepyfile(started=launch + "import sys, pytest; sys.exit(pytest.main(['-q', 'test_etl.py']))")
-    suite.run("def test_off():\n    etl.main()\ndef test_on(pipelines):\n    etl.main(); pipelines.run()\n")
+    test = """
+        counter = op.counter("orders.paid")
+        def test_off():
+            etl.main(); counter.add(3)
+        def test_on(pipelines):
+            etl.main(); counter.add(4)
+            assert pipelines.run("orders_etl") and pipelines.value("orders.paid") == 4
+        """
+    suite.run(test)
     result = pytester.runpython("started.py")
     result.assert_outcomes(passed=2)
-    assert b"orders_etl" not in b"".join(path.read_bytes() for path in suite.kept())
+    stored = b"".join(path.read_bytes() for path in suite.kept())
+    assert b"service.name" in stored
+    assert b"orders_etl" not in stored
+    assert b"orders.paid" not in stored
 
 
 def test_nothing_is_loaded_until_it_is_asked_for(suite: Suite) -> None:

@@ -89,6 +89,8 @@ class Inherited(NamedTuple):
 
 def from_carrier(variables: Mapping[str, str]) -> Inherited:
     """What ``carrier`` has put into the environment."""
+    if TRACEPARENT not in variables and PARENT_RUN not in variables:
+        return Inherited(Context())
     from urllib.parse import unquote  # noqa: PLC0415 - see the module
 
     found = {key.lower(): variables[key] for key in (TRACEPARENT, TRACESTATE) if key in variables}

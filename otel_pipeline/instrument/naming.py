@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +13,7 @@ _EVERY_OPTION = "--*"
 _SCRIPT_ENDING = re.compile(r"\.(pyw?|pyz|sh|bash|zsh|ksh|exe|cmd|bat)$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class _Program:
+class _Program(NamedTuple):
     """How a program that runs another one takes its arguments."""
 
     names: str

@@ -15,7 +15,7 @@ from itertools import compress, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_pipeline.instrument import results
-from otel_pipeline.instrument.registry import misused, say_once
+from otel_pipeline.instrument.registry import misused, say_once, values_are_kept
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import events
 
@@ -32,6 +32,7 @@ MOST_CHECKS = 40
 MOST_SAMPLES = 20
 SAMPLES_PER_TYPE = 3
 _MOST_KEYS = 50
+_MOST_VALUE = 100
 _MOST_TEXT = 1000
 _MOST_ITEMS = 100
 # An exporter that meets a larger number loses the whole batch: OTLP's integers have 64 bits.
@@ -254,7 +255,7 @@ class Sums:
 
 
 class Samples:
-    """The first failed records of each exception type: type and keys of the record, never its values."""
+    """The first failed records of each exception type: type and keys of the record; values only where asked for."""
 
     def __init__(self) -> None:
         self._samples: list[dict[str, AttributeValue]] = []
@@ -272,6 +273,8 @@ class Samples:
         if record is not None:
             sample[a.RECORD_TYPE] = _shown(type(record).__qualname__)
             sample |= _keys(record)
+            if values_are_kept():
+                sample[a.RECORD_VALUES] = _first_values(record, sample.get(a.RECORD_KEYS))
         self._samples.append(sample)
 
     def events(self) -> Iterator[tuple[str, dict[str, AttributeValue]]]:
@@ -286,3 +289,20 @@ def _keys(record: object) -> dict[str, AttributeValue]:
     except Exception:  # noqa: BLE001 - a record is anything; its keys() may be missing, an attribute, or raise
         return {}
     return {a.RECORD_KEYS: keys}
+
+
+def _first_values(record: Any, keys: object) -> list[str]:
+    """The beginnings of its values, secrets masked: by the names that its keys are, and by what they look like."""
+    from otel_pipeline import masking  # noqa: PLC0415 - for the few who ask for it
+
+    try:
+        if keys is not None:
+            named = [(_shown(key), record[key]) for _, key in zip(range(_MOST_KEYS), record.keys(), strict=False)]
+        elif isinstance(record, (list, tuple)):
+            named = [("", item) for item in record[:_MOST_KEYS]]
+        else:
+            named = [("", record)]
+        # Masked before it is cut: of a secret that is cut nobody would know what it is.
+        return [str(masking.value(key, _shown(value)))[:_MOST_VALUE] for key, value in named]
+    except Exception:  # noqa: BLE001 - as for its keys
+        return []

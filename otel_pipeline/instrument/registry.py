@@ -48,6 +48,7 @@ class _Registry:
         self.listeners: tuple[RunListener, ...] = ()
         self.abandoned: deque[Scope] = deque()
         self.said: set[str] = set()
+        self.values = False
         self.strict = False
         self.misuse: Callable[[str], None] | None = None
         self.provider: TracerProvider | None = None  # instead of OpenTelemetry's global one
@@ -98,6 +99,16 @@ def closed(run: Run) -> None:
 def listen(*listeners: RunListener) -> None:
     """Whom to tell of runs, instead of those before."""
     _state.listeners = listeners
+
+
+def keep_values(wanted: bool) -> None:
+    """Whether samples of failed records keep values besides their keys (setting ``record_values``)."""
+    _state.values = wanted
+
+
+def values_are_kept() -> bool:
+    """What was told to ``keep_values``; no, where nobody has."""
+    return _state.values
 
 
 def set_script(run: Run, claim: Callable[[], bool] | None) -> None:

@@ -179,4 +179,5 @@ def _record_error(event: Mapping[str, Any]) -> RecordError:
         message=str(event.get(a.EXCEPTION_MESSAGE)),
         record_type=event.get(a.RECORD_TYPE),
         keys=tuple(event.get(a.RECORD_KEYS) or ()),
+        values=tuple(event.get(a.RECORD_VALUES) or ()),
     )

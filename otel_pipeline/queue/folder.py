@@ -9,7 +9,6 @@ X.tmp       a file being made           swept       its time: when the bounds we
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +29,7 @@ _STALE_TMP_S = 3600.0
 
 def owner_name(created: int) -> str:
     """A name that no other process has: `created` in nanoseconds since the epoch, the pid for people, and chance."""
-    return f"{created:016x}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{created:016x}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def make_folder(folder: Path) -> None:

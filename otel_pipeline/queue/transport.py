@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from otel_pipeline.queue.format import Signal
     from otel_pipeline.queue.settings import SenderSettings
 
-__all__ = ["Accepted", "Outcome", "Rejected", "Retry", "TooLarge", "Transport", "open_transport"]
+__all__ = ["Accepted", "Outcome", "Rejected", "Retry", "TooLarge", "Transport", "importing", "open_transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,7 @@ def open_transport(settings: SenderSettings) -> Transport:
 
     Raises `ImportError` for gRPC without the `grpc` extra, `OSError` for unusable TLS files, `ValueError` for URLs.
     """
-    _imports.guard()
-    with _imports.lock:
+    with importing():
         if settings.protocol == "grpc":
             try:
                 from otel_pipeline.queue.transport_grpc import GrpcTransport as Chosen  # noqa: PLC0415 - see above
@@ -80,15 +81,19 @@ def open_transport(settings: SenderSettings) -> Transport:
     return Chosen(settings)
 
 
-class _Imports:
-    """Keeps the program from forking while the sender's thread imports.
+def importing() -> AbstractContextManager[object]:
+    """To be held while something is imported later than by ``setup()``: the program does not fork meanwhile.
 
     A fork copies the locks of the modules that are half imported, and in the child nobody is left to give them back: a
     child that imports `http.client` itself would wait for ever.
     """
+    _imports.guard()
+    return _imports.lock
 
+
+class _Imports:
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler of the program's may end a stage in the middle of it
         self._guards = False
 
     def guard(self) -> None:

@@ -24,7 +24,6 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.util._importlib_metadata import entry_points
 
 from otel_pipeline import config
 from otel_pipeline.errors import SettingError
@@ -83,7 +82,7 @@ class Export:
         return [
             DurableSpanProcessor(self.queue, at_once=_ours)
             if name == "otlp"
-            else BatchSpanProcessor(_named("traces", name))
+            else BatchSpanProcessor(_masked("traces", name))
             for name in config.exporter_names("traces", self.settings)
         ]
 
@@ -94,7 +93,7 @@ class Export:
         return [
             DurableLogProcessor(self.queue, at_once=_our_event)
             if name == "otlp"
-            else BatchLogRecordProcessor(_named("logs", name))
+            else BatchLogRecordProcessor(_masked("logs", name))
             for name in config.exporter_names("logs", self.settings)
         ]
 
@@ -200,7 +199,16 @@ def _headers(text: str) -> dict[str, str]:
     return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
 
 
+def _masked(signal: str, name: str) -> Any:
+    from otel_pipeline.sdk.masked import MaskedLogs, MaskedSpans  # noqa: PLC0415 - our own exporters mask by themselves
+
+    exporter = _named(signal, name)
+    return MaskedSpans(exporter) if signal == "traces" else MaskedLogs(exporter)
+
+
 def _named(signal: str, name: str) -> Any:
+    from opentelemetry.util._importlib_metadata import entry_points  # noqa: PLC0415 - slow to load, and few need it
+
     for entry in entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
         return entry.load()()
     known = sorted({entry.name for entry in entry_points(group=f"opentelemetry_{signal}_exporter")} | {"otlp", "none"})

@@ -8,7 +8,8 @@
 
 ``claim`` is created exclusively: the first pipeline of the first process gets the run. ``events.jsonl`` has one JSON
 object a line, each appended by one write, so that several processes share the file and a process that dies at any
-moment loses at most the line that it was writing. Nothing here raises into the process that is watched.
+moment loses at most the line that it was writing. Nothing here raises into the process that is watched. Secrets are
+masked, but in what the parent needs to send: where to, and how.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_pipeline import model
+from otel_pipeline import masking, model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +77,7 @@ class Handover:
 
         May be told again: the last word of the process that claimed the run counts, else the first of any process.
         """
-        self._append("service", settings=dict(settings), process=os.getpid())
+        self._write({"event": "service", "settings": dict(settings), "process": os.getpid()})
 
     def run_started(self, name: str, *, attempt: int = 1, backfill: bool = False) -> None:
         """The claimed run began, as the pipeline ``name``."""
@@ -114,7 +115,13 @@ class Handover:
 
     def _append(self, event: str, **data: Any) -> None:
         try:
-            text = json.dumps({"event": event, **data}, separators=(",", ":"), default=str)
+            self._write({"event": event, **masking.inside(data)})
+        except Exception:  # noqa: BLE001 - an attribute of the user's may do anything
+            self.failed += 1
+
+    def _write(self, event: dict[str, Any]) -> None:
+        try:
+            text = json.dumps(event, separators=(",", ":"), default=str)
             # The newline before it parts the line from one that a full disk or a death has torn.
             line = f"\n{text}\n".encode("utf-8", "backslashreplace")
             descriptor = os.open(self._folder / _EVENTS, _APPEND, 0o600)
@@ -242,7 +249,7 @@ def _stage(data: Any) -> model.Stage | None:
         upstream=tuple,
         datasets=lambda values: _values(model.Dataset, values),
         checks=lambda values: _values(model.Check, values),
-        record_errors=lambda values: _values(model.RecordError, values, keys=tuple),
+        record_errors=lambda values: _values(model.RecordError, values, keys=tuple, values=tuple),
         operations=lambda values: _values(model.Operation, values),
     )
 

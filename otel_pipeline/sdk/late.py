@@ -64,6 +64,7 @@ def _apply(handle: Handle, settings: Settings) -> None:
         handle._script.name = settings.name
     if handle.tracer_provider is not None:
         sampler.install(handle.tracer_provider, settings.stage_span_limit)
+    registry.keep_values(settings.record_values)
     if handle._lifecycle is not None:
         handle._lifecycle.every(settings.heartbeat_interval)
     if not settings.logs:

@@ -16,7 +16,6 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from otel_pipeline import model
 from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.semconv import attributes as a
@@ -26,6 +25,7 @@ from otel_pipeline.version import __version__
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
 
+    from otel_pipeline import model
     from otel_pipeline.instrument.run import Run
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.open_runs import OpenRuns
@@ -164,6 +164,8 @@ def _harmless() -> contextlib.suppress:
 
 
 def _ended(run: Run) -> model.Run:
+    from otel_pipeline import model  # noqa: PLC0415 - only where a parent is told
+
     result, error = run.outcome or ("success", None)
     context = run.span.get_span_context()
     failed = error is not None and result not in ("success", "skip") and not isinstance(error, results.Aborted)

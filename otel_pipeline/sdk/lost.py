@@ -14,17 +14,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_pipeline.model import Run
 from otel_pipeline.queue import lock
 from otel_pipeline.queue.folder import queue_files
 from otel_pipeline.queue.processors import DurableSpanProcessor
+from otel_pipeline.queue.transport import importing
 from otel_pipeline.sdk.emit import emit_run
-from otel_pipeline.sdk.handover import read
 from otel_pipeline.sdk.open_runs import OpenRun, OpenRuns, dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_pipeline.model import Run
     from otel_pipeline.queue import Queue, Sender
 
 _SPAN_ID = b"\x12\x08"  # field 2, eight bytes: a span's own id in OTLP's protobuf
@@ -91,11 +91,17 @@ def ending(run: OpenRun) -> Run:
 
 def _told(run: OpenRun) -> Run | None:
     """The run's end, where it was told to a parent that died before it could pass it on."""
+    with importing():  # on the sender's thread
+        from otel_pipeline.sdk.handover import read  # noqa: PLC0415 - only where there is a lost run to tell of
+
     told = read(Path(run.held_by).parent).run if run.held_by else None
     return told if told is not None and told.run_id == run.run_id else None
 
 
 def _lost(run: OpenRun) -> Run:
+    with importing():
+        from otel_pipeline.model import Run  # noqa: PLC0415 - as above
+
     inside = f", in stage {', '.join(run.stages)}" if run.stages else ""
     return Run(
         trace_id=run.trace_id,

@@ -2,8 +2,8 @@
 
 ::
 
-    a run or stage ends ──append──► ended ──when the SDK collects──► facts ─► rows ─┬─ counters: summed, handed over
-                                                                                  └─ histograms: one by one
+    a run or stage ends ──append──► ended ──when the SDK collects──► counting.py ─┬─ counters: summed, handed over
+                                                                                └─ histograms: one by one
 
 The pipeline pays for an append; what is counted is what the processor beside a Collector counts (``kpi/facts.py`` and
 the catalogue), but for what needs more than one run: attempts, rates, ages.
@@ -20,12 +20,9 @@ from opentelemetry.metrics import Counter, Histogram, Observation
 
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.scope import SCOPE_NAME
-from otel_pipeline.kpi.engine import Feeds
-from otel_pipeline.kpi.facts import facts_of_run, facts_of_stage
-from otel_pipeline.model import Run
+from otel_pipeline.queue.transport import importing
 from otel_pipeline.semconv import attributes as a
 from otel_pipeline.semconv import metrics as m
-from otel_pipeline.semconv.catalogue import CATALOGUE, EVENTS
 from otel_pipeline.version import __version__
 
 if TYPE_CHECKING:
@@ -34,7 +31,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from otel_pipeline.kpi.engine import Series
-    from otel_pipeline.model import Stage
+    from otel_pipeline.model import Run, Stage
+    from otel_pipeline.sdk.counting import Counting
     from otel_pipeline.semconv.catalogue import Kpi
     from otel_pipeline.semconv.tables import Metric
 
@@ -49,7 +47,7 @@ class RunMetrics:
     def __init__(self, provider: MeterProvider) -> None:
         self._meter = provider.get_meter(SCOPE_NAME, __version__)
         self._instruments: dict[str, Counter | Histogram] = {}
-        self._feeds = {event: Feeds(kpi for kpi in CATALOGUE if kpi.event == event) for event in EVENTS}
+        self._counting: Counting | None = None
         # Taken one by one: a list that is swapped for an empty one may still be added to, by whoever fetched it before.
         self._ended: deque[Run | Stage] = deque()
         active = m.RUN_ACTIVE
@@ -62,6 +60,10 @@ class RunMetrics:
 
     def count(self, ended: Run | Stage) -> None:
         """Count a run or stage, at the latest when the SDK collects."""
+        if self._counting is None:
+            with importing():
+                from otel_pipeline.sdk.counting import Counting  # noqa: PLC0415 - see there
+            self._counting = Counting()
         self._ended.append(ended)
         if len(self._ended) >= _MOST_ENDED:
             self._count_ended()
@@ -80,21 +82,10 @@ class RunMetrics:
             yield Observation(number, {a.PIPELINE_NAME: name})
 
     def _count_ended(self) -> None:
-        rows: dict[Series, Kpi] = {}
-        sums: dict[Series, int] = {}
-        spread: dict[Series, list[float]] = {}
-        for value in self._taken():
-            for event, fact in facts_of_run(value) if isinstance(value, Run) else facts_of_stage(value):
-                for feed, series in self._feeds[event].of(fact):
-                    if not isinstance(amount := fact.get(feed.value), (int, float)):
-                        continue
-                    rows[series] = feed.kpi
-                    if feed.bounds is not None:
-                        spread.setdefault(series, []).append(amount)
-                    else:
-                        sums[series] = sums.get(series, 0) + int(amount)
-        for series, kpi in rows.items():
-            self._hand_over(kpi, series, spread.get(series) or [sums[series]])
+        if self._counting is None:
+            return
+        for kpi, series, amounts in self._counting.of(self._taken()):
+            self._hand_over(kpi, series, amounts)
 
     def _taken(self) -> Iterator[Run | Stage]:
         """What has ended, each for one caller only."""

@@ -21,13 +21,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import struct
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_pipeline import masking
 from otel_pipeline.queue import lock
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ _PATIENCE = 1.0
 ENDING = ".open"
 
 
-@dataclass(frozen=True)
-class OpenRun:
+class OpenRun(NamedTuple):
     """A run that its process did not end. Times in nanoseconds since the epoch; ``seen`` is the last sign of life."""
 
     name: str
@@ -71,7 +69,7 @@ class OpenRuns:
 
     def __init__(self, folder: Path, resource: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._resource = dict(resource)
+        self._resource = masking.inside(dict(resource))
         self._lock = threading.RLock()
         self._begin()
 
@@ -91,7 +89,7 @@ class OpenRuns:
         context, parent = run.identity or run.span.get_span_context(), getattr(run.span, "parent", None)
         key = f"{context.span_id:016x}"
         entry = {
-            "name": run.name,
+            "name": masking.text(run.name),
             "run_id": run.id,
             "attempt": run.attempt,
             "backfill": run.backfill,
@@ -170,7 +168,7 @@ class OpenRuns:
 
     def _open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / f"{time.time_ns():x}-{self._pid}-{secrets.token_hex(4)}{ENDING}"
+        path = self._folder / f"{time.time_ns():x}-{self._pid}-{os.urandom(4).hex()}{ENDING}"
         made = path.with_suffix(".tmp")
         # Locked before it has its name, or a reader could find it unlocked and take its owner for dead.
         self._fd = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)

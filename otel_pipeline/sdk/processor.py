@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_pipeline.instrument.registry import say_once
 from otel_pipeline.instrument.scope import SCOPE_NAME
-from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of
+from otel_pipeline.queue.transport import importing
 from otel_pipeline.sdk import notebook
 from otel_pipeline.semconv import attributes as a
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from otel_pipeline.kpi.spans import SpanEvent
+    from otel_pipeline.kpi.spans import EndedSpan, SpanEvent
     from otel_pipeline.model import Run, Stage
     from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.metrics import RunMetrics
@@ -77,7 +78,8 @@ class KpiSpanProcessor(SpanProcessor):
         if not _ours(span):
             return
         try:
-            read = _read(span)
+            kind, stage_of, run_of = _readers()
+            read = _read(span, kind)
             if (stage := stage_of(read)) is not None:
                 self._stage_ended(stage)
             elif (run := run_of(read)) is not None:
@@ -144,12 +146,20 @@ def _ours(span: ReadableSpan) -> bool:
     return scope is not None and (scope.name == SCOPE_NAME or scope.name.startswith(f"{SCOPE_NAME}."))
 
 
-def _read(span: ReadableSpan) -> EndedSpan:
+@cache
+def _readers() -> tuple[type[EndedSpan], Callable[[EndedSpan], Stage | None], Callable[[EndedSpan], Run | None]]:
+    """What reads ended spans, loaded with the first of them: it would be a tenth of ``setup()``."""
+    with importing():
+        from otel_pipeline.kpi.spans import EndedSpan, run_of, stage_of  # noqa: PLC0415 - see above
+    return EndedSpan, stage_of, run_of
+
+
+def _read(span: ReadableSpan, kind: type[EndedSpan]) -> EndedSpan:
     context = span.context
     if context is None or span.start_time is None or span.end_time is None:
         raise ValueError("it has no context or times")
     attributes, events = _inside(span)
-    return EndedSpan(
+    return kind(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
         started=span.start_time,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from otel_pipeline.queue import Queue, Sender
 
 
-@dataclass(frozen=True)
-class Providers:
+class Providers(NamedTuple):
     """The three providers, which of them are ``own`` (ours to flush and stop), and what hangs on them."""
 
     traces: TracerProvider

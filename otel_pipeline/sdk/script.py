@@ -19,10 +19,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_c
 from otel_pipeline import config
 from otel_pipeline.instrument import registry
 from otel_pipeline.instrument.context import current_frame, from_carrier, inside
-from otel_pipeline.instrument.naming import name_from
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.sdk import exits
-from otel_pipeline.sdk.handover import Handover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_pipeline.config import Settings
+    from otel_pipeline.sdk.handover import Handover
     from otel_pipeline.sdk.identity import PlannedIdGenerator
 
 # Programs that serve: their process is no run, and what happens in them is not below one.
@@ -42,7 +41,11 @@ SERVERS = (
 
 def script_name(settings: Settings) -> str:
     """The name of the script's run."""
-    return settings.name or name_from(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+    if settings.name:
+        return settings.name
+    from otel_pipeline.instrument.naming import name_from  # noqa: PLC0415 - only where nobody named it
+
+    return name_from(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
 
 
 def continue_parent(environ: Mapping[str, str], settings: Settings) -> Handover | None:
@@ -52,7 +55,7 @@ def continue_parent(environ: Mapping[str, str], settings: Settings) -> Handover 
     if not span.is_valid:
         return None
     own_id, folder = environ.get(config.RUN_ID), environ.get(config.HANDOVER)
-    handover = Handover(folder) if folder else None
+    handover = _handover(folder) if folder else None
     if run_id is not None:
         # Started by code inside a run: what happens here belongs to that run, which ends elsewhere.
         _attach(Run(name or "unknown", id=run_id, backfill=backfill, identity_=span, remote=True), above)
@@ -64,6 +67,12 @@ def continue_parent(environ: Mapping[str, str], settings: Settings) -> Handover 
     else:
         context_api.attach(above)
     return handover
+
+
+def _handover(folder: str) -> Handover:
+    from otel_pipeline.sdk.handover import Handover  # noqa: PLC0415 - only below `otel-pipeline run`
+
+    return Handover(folder)
 
 
 def start(settings: Settings, ids: PlannedIdGenerator) -> Run:

@@ -68,6 +68,7 @@ def setup(
     handle_signals: bool | None = None,
     heartbeat_interval: float | None = None,
     stage_span_limit: int | None = None,
+    record_values: bool | None = None,
     strict: str | bool | None = None,
     queue_dir: str | None = None,
     summary: str | None = None,
@@ -185,6 +186,7 @@ def _start(settings: Settings, *, launched: bool = False, by_main: bool = False)
     made.traces.add_span_processor(handle._processor)
     handle._lifecycle = Lifecycle(made.logs, handover, settings.heartbeat_interval, open_runs)
     registry.listen(handle._lifecycle)
+    registry.keep_values(settings.record_values)
     if settings.logs and made.sends_logs:
         logs.capture(made.logs)
     processes.follow(children.Passport, children.ends, children.patience)

@@ -223,6 +223,13 @@ RECORD_STATUS = _row(
 RECORD_KEYS = _row(
     "pipeline.record.keys", "string[]", "span event", "Keys of the failed record; its values stay in the process."
 )
+RECORD_VALUES = _row(
+    "pipeline.record.values",
+    "string[]",
+    "span event",
+    "Its values in the order of the keys, secrets masked, the beginning of each: only with the setting "
+    "`record_values`. Of a record without keys its items, or its text.",
+)
 RECORD_TYPE = _row("pipeline.record.type", "string", "span event", "Type of the failed record.")
 
 # Datasets and checks, as span events on the stage.

@@ -34,7 +34,7 @@ RECORD_ERROR = _row(
         "pipeline.record.error",
         "span event",
         "A sample of the failed records: the first few of each exception type.",
-        (a.EXCEPTION_TYPE, a.EXCEPTION_MESSAGE, a.RECORD_TYPE, a.RECORD_KEYS),
+        (a.EXCEPTION_TYPE, a.EXCEPTION_MESSAGE, a.RECORD_TYPE, a.RECORD_KEYS, a.RECORD_VALUES),
     )
 )
 EXCEPTION = _row(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Row: TypeAlias = "tuple[Any, ...]"
 
 _NESTED: dict[str, type] = {"datasets": Dataset, "checks": Check, "record_errors": RecordError, "operations": Operation}
-_LISTS = ("upstream", "not_started", "open_stages", "keys")
+_LISTS = ("upstream", "not_started", "open_stages", "keys", "values")
 _IN_RUN_COLUMNS = {
     "trace_id", "span_id", "run_id", "pipeline", "attempt", "result", "started", "ended", "self_time", "backfill",
 }  # fmt: skip

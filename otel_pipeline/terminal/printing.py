@@ -10,6 +10,8 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, TextIO
 
+from otel_pipeline import masking
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
@@ -59,6 +61,7 @@ def summary(
 
     from otel_pipeline.terminal.view import lines  # noqa: PLC0415 - loads rich
 
+    run, stages = masking.inside(run), [masking.inside(stage) for stage in stages]
     return Group(*lines(run, stages, width, ascii_only=ascii_only, zone=zone))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_pipeline.model import Check, Dataset, RecordError, Records, Run, Stage
+from otel_pipeline.model import Check, Dataset, Operation, RecordError, Records, Run, Stage
 from otel_pipeline.sdk.handover import Handover, Report, read
 from tests.run.conftest import PYTHON, TIMEOUT
 
@@ -38,7 +38,8 @@ STAGE = Stage(
     backfill=True,
     datasets=(Dataset("orders", "write", 3, 12, "2026-01-01"),),
     checks=(Check("not_null", "orders", "schema", 2, 1),),
-    record_errors=(RecordError("ValueError", "bad", "dict", ("id", "sum")),),
+    record_errors=(RecordError("ValueError", "bad", "dict", ("id", "sum"), ("1", "***")),),
+    operations=(Operation("insert", 3, 1, 0.5),),
 )
 RUN = Run(
     trace_id="a" * 32,
