@@ -12,6 +12,7 @@ their meaning; where a setting of ours says the same thing, the table names the 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -179,6 +180,11 @@ def embedded(settings: Settings, environ: Mapping[str, str] | None = None) -> bo
     environ = os.environ if environ is None else environ
     sends = any(exporter_names(signal, settings, environ) for signal in ("traces", "metrics", "logs"))
     return not sends and not environ.get("OTEL_TRACES_EXPORTER")
+
+
+def strict(settings: Settings) -> bool:
+    """Whether a call that is given something that it cannot use raises."""
+    return settings.strict == "true" or (settings.strict == "auto" and sys.flags.dev_mode)
 
 
 def otlp_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,7 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from otel_pipeline.instrument import registry
+from otel_pipeline import config
+from otel_pipeline.instrument import measuring, registry
 from otel_pipeline.sdk import logs, lost, progress, providers, sampler
 from otel_pipeline.sdk.processor import print_summary, to_be_shown
 
@@ -68,6 +69,7 @@ def _apply(handle: Handle, settings: Settings) -> None:
         handle._lifecycle.every(settings.heartbeat_interval)
     if not settings.logs:
         logs.release()
+    registry.judge(strict=config.strict(settings), count=measuring.rejected)
     if handle._processor is not None:
         shown = to_be_shown(settings.summary, under_parent=handle._handover is not None)
         handle._processor.summarise = print_summary if shown else None

@@ -171,8 +171,7 @@ def _again(handle: Handle, given: dict[str, Any]) -> Handle:
 
 
 def _start(settings: Settings, *, launched: bool = False, by_main: bool = False) -> Handle:
-    strict = settings.strict == "true" or (settings.strict == "auto" and sys.flags.dev_mode)
-    registry.judge(strict=strict, count=measuring.rejected)
+    registry.judge(strict=config.strict(settings), count=measuring.rejected)
     if config.sdk_disabled():
         _State.handle = Handle(settings)
         return _State.handle
