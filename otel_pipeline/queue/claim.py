@@ -58,13 +58,14 @@ class Claim:
         self._fd = fd
         self._position = position
         self._counts = counts
-        self.alive = not self._own_briefly()
+        self.alive = not _own_briefly(fd)
         self._pending: dict[Signal, deque[Record]] = {signal: deque() for signal in Signal}
         self._end = self._load()
 
     @classmethod
-    def take(cls, path: Path, counts: Counts) -> Claim | None:
-        """Claim `path`; None when it is gone, unreadable, or another drainer has it.
+    def take(cls, path: Path, counts: Counts, *, living: bool = True) -> Claim | None:
+        """Claim `path`; None when it is gone, unreadable, or another drainer has it; and, unless `living` ones are
+        wanted too, when its writer lives, which is known before all of it is read.
 
         Raises `NewerFormatError` for a file of a later format.
         """
@@ -73,6 +74,9 @@ class Claim:
         except OSError:
             return None
         try:
+            if not living and not _own_briefly(fd):
+                os.close(fd)
+                return None
             header = read_header(os.read(fd, 64))
             if header and header.version > VERSION:
                 raise NewerFormatError(path, header.version)
@@ -179,12 +183,6 @@ class Claim:
         self._position.remove()
         return lost
 
-    def _own_briefly(self) -> bool:
-        owned = lock.try_lock(self._fd)
-        if owned:
-            lock.unlock(self._fd)
-        return owned
-
     def _load(self) -> int:
         """Sort what is not acknowledged by signal; the offset up to which the file is understood."""
         offsets = self._position.offsets
@@ -214,6 +212,13 @@ class Claim:
         if offsets != self._position.offsets:
             self._position.offsets = offsets
             self._position.write()
+
+
+def _own_briefly(fd: int) -> bool:
+    owned = lock.try_lock(fd)
+    if owned:
+        lock.unlock(fd)
+    return owned
 
 
 def _read_at(fd: int, offset: int, length: int) -> bytes:

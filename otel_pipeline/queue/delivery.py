@@ -13,7 +13,7 @@ from otel_pipeline.queue.format import Record, Signal
 from otel_pipeline.queue.transport import Accepted, Outcome, Rejected, Retry, TooLarge, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from otel_pipeline.queue.claim import Claim
     from otel_pipeline.queue.counts import Counts
@@ -72,6 +72,18 @@ class Delivery:
     def ready(self) -> bool:
         """Whether any signal may be tried now."""
         return self._left() > 0 and any(self._is_ready(signal) for signal in Signal)
+
+    def may_send(self, tried: Sequence[int], appended: Sequence[int]) -> bool:
+        """Whether another pass may send anything: what failed may be tried again, or of another signal there is more.
+
+        The numbers are of items appended, by signal: before the last pass, and now.
+        """
+        failed = {signal for signal, state in self._states.items() if state.attempt}
+        if not failed:
+            return True  # the last pass stopped for another reason
+        return any(
+            self._is_ready(signal) and (signal in failed or appended[signal] != tried[signal]) for signal in Signal
+        )
 
     def wait_s(self) -> float:
         """Seconds until some signal that failed may be tried again, 0 when none failed."""

@@ -81,6 +81,7 @@ class Sender:
         self._changed = threading.Condition()
         self._stopping = False
         self._delivered = 0
+        self._tried: tuple[int, ...] | None = None  # how many items of each signal there were at the last pass
         self._adopt_at = float("-inf")
 
     @property
@@ -204,9 +205,15 @@ class Sender:
         mark = self._queue.appended_bytes
         if mark == self._delivered or not self._delivery.ready():
             return
+        # Else all that waits for a receiver that is down would be read again each second, in vain.
+        appended = tuple(self._queue.counts.appended)
+        if self._tried is not None and not self._delivery.may_send(self._tried, appended):
+            return
+        self._tried = None
         complete = True
         for path in self._queue.paths():
             complete &= self._deliver(path)
+        self._tried = appended
         if complete:
             with self._changed:
                 self._delivered = mark
@@ -225,7 +232,7 @@ class Sender:
     def _deliver(self, path: Path, *, orphans_only: bool = False) -> bool:
         """Deliver one file; True when nothing is left in it to be done by us."""
         try:
-            claim = Claim.take(path, self.counts)
+            claim = Claim.take(path, self.counts, living=not orphans_only)
         except NewerFormatError as error:
             self._note_newer(error)
             return True
@@ -233,7 +240,7 @@ class Sender:
             return orphans_only or not path.exists()
         self._claim = claim
         try:
-            return (orphans_only and claim.alive) or self._delivery.deliver(claim)
+            return self._delivery.deliver(claim)
         finally:
             self._claim = None
             claim.close()

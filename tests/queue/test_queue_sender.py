@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from queue_fakes import Clock, FakeTransport, left, names, orphan, sender, span_bytes
 
-from otel_pipeline.queue import Queue, QueueSettings, Sender, SenderSettings, Signal
+from otel_pipeline.queue import Claim, Counts, Queue, QueueSettings, Sender, SenderSettings, Signal
 from otel_pipeline.queue.format import pack_header
 from otel_pipeline.queue.transport import Accepted, Rejected, Retry, TooLarge
 
@@ -79,6 +79,34 @@ def test_a_retry_waits_longer_each_time(tmp_path: Path) -> None:
     queue.append(Signal.TRACES, span_bytes("b"))
     transport.answers = [Retry("503")]
     assert sending.step() == 1.0
+    queue.close()
+
+
+def test_what_waits_is_not_read_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a receiver is down, its queue is read again when it may be tried again, or another signal has something."""
+    queue, clock, transport = filled(tmp_path, "a"), Clock(), FakeTransport([Retry("503")])
+    sending, read = sender(tmp_path, transport, clock, queue), []
+    take = Claim.take.__func__  # type: ignore[attr-defined]
+
+    def taken(cls: type[Claim], path: Path, counts: Counts, *, living: bool = True) -> Claim | None:
+        claim: Claim | None = take(cls, path, counts, living=living)
+        if claim is not None:
+            read.append(path)
+        return claim
+
+    monkeypatch.setattr(Claim, "take", classmethod(taken))
+    sending.step()
+    for number in range(3):
+        queue.append(Signal.TRACES, span_bytes(f"b{number}"))
+        sending.step()
+    assert len(read) == 1
+    queue.append(Signal.LOGS, b"")
+    sending.step()
+    assert len(read) == 2
+    assert [signal for signal, _ in transport.accepted] == [Signal.LOGS]
+    clock.now += 1.0
+    sending.step()
+    assert names(transport.sent[-1][1]) == ["a", "b0", "b1", "b2"]
     queue.close()
 
 
