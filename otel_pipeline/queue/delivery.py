@@ -85,6 +85,22 @@ class Delivery:
             self._is_ready(signal) and (signal in failed or appended[signal] != tried[signal]) for signal in Signal
         )
 
+    def reachable(self) -> bool:
+        """False where the last try failed, and the receiver cannot even be connected to: then nothing need be read.
+
+        Asked only of transports that can tell (their ``reach``).
+        """
+        failed = [signal for signal, state in self._states.items() if state.attempt and self._is_ready(signal)]
+        reach = getattr(self._transport, "reach", None)
+        if not failed or reach is None:
+            return True
+        problem: Retry | None = reach(failed[0], max(0.001, min(self._settings.timeout_s, self._left())))
+        if problem is None:
+            return True
+        for signal in failed:
+            self._back_off(self._states[signal], signal, problem)
+        return False
+
     def wait_s(self) -> float:
         """Seconds until some signal that failed may be tried again, 0 when none failed."""
         failed = [state.ready_at for state in self._states.values() if state.attempt]

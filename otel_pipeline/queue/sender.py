@@ -209,6 +209,8 @@ class Sender:
         appended = tuple(self._queue.counts.appended)
         if self._tried is not None and not self._delivery.may_send(self._tried, appended):
             return
+        if not self._delivery.reachable():
+            return
         self._tried = None
         complete = True
         for path in self._queue.paths():

@@ -64,6 +64,19 @@ class HttpTransport:
                     break
         return Retry(reason)
 
+    def reach(self, signal: Signal, timeout_s: float) -> Retry | None:
+        """Connect, where no connection is kept; why that failed, if it did."""
+        url = self._urls[signal]
+        try:
+            connection = self._connection(url)
+            if connection.sock is None:
+                _bound(connection, time.monotonic() + timeout_s)
+                connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            self._forget(url)
+            return Retry(f"{url.scheme}://{url.netloc}: {error or type(error).__name__}")
+        return None
+
     def _exchange(self, url: SplitResult, body: bytes, deadline: float) -> Outcome:
         connection = self._connection(url)
         _bound(connection, deadline)

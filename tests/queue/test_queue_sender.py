@@ -110,6 +110,31 @@ def test_what_waits_is_not_read_in_vain(tmp_path: Path, monkeypatch: pytest.Monk
     queue.close()
 
 
+def test_a_receiver_that_was_down_is_connected_to_before_anything_is_read(tmp_path: Path) -> None:
+    """Each failure to connect waits longer, as a failure to send does; then all is sent."""
+
+    class Down(FakeTransport):
+        problems = (Retry("refused"), Retry("refused"), None)
+
+        def reach(self, signal: Signal, timeout_s: float) -> Retry | None:
+            """Tell the next problem."""
+            problem, *rest = self.problems
+            self.problems = tuple(rest)
+            return problem
+
+    queue, clock, transport = filled(tmp_path, "a"), Clock(), Down([Retry("refused")])
+    sending, waits = sender(tmp_path, transport, clock, queue), []
+    for _ in range(3):
+        waits.append(sending.step())
+        clock.now += waits[-1]
+    assert waits == [1.0, 2.0, 4.0]
+    assert len(transport.sent) == 1
+    sending.step()
+    assert names(transport.sent[-1][1]) == ["a"]
+    assert left(tmp_path) == []
+    queue.close()
+
+
 def test_the_receiver_s_wait_is_honoured(tmp_path: Path) -> None:
     """Neither a pass nor a flush sends before the time that the receiver gave."""
     queue = filled(tmp_path, "a")

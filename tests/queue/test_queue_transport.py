@@ -64,6 +64,22 @@ def test_requests_arrive_as_otlp_says() -> None:
     assert names(seen[0][2]) == ["a"]
 
 
+def test_a_receiver_is_reached_before_anything_is_sent() -> None:
+    """The connection is kept for what follows; where there is none, the reason is that of a request."""
+    with http_server() as (url, seen):
+        transport = HttpTransport(SenderSettings(endpoint=url))
+        assert transport.reach(Signal.TRACES, 10) is None
+        assert transport.send(Signal.TRACES, span_bytes("a"), 10) == Accepted()
+        assert transport.reach(Signal.TRACES, 10) is None
+        transport.close()
+    assert len(seen) == 1
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    transport = HttpTransport(SenderSettings(endpoint=closed))
+    assert transport.reach(Signal.TRACES, 10) == transport.send(Signal.TRACES, b"", 10)
+    transport.close()
+
+
 def test_gzip_is_said_and_done() -> None:
     """With compression the body is gzip and the header says so."""
     with http_server() as (url, seen):
