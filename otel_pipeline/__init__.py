@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from otel_pipeline.instrument.business import collector, counter, gauge, histogram
-    from otel_pipeline.instrument.crawl import Crawl, crawl, current_crawl, queue
+    from otel_pipeline.instrument.crawl import Crawl, crawl, current_crawl, queue_length
     from otel_pipeline.instrument.decorate import pipeline, stage
     from otel_pipeline.instrument.operations import cache, database, search, timed
     from otel_pipeline.instrument.quality import check
@@ -58,7 +58,7 @@ __all__ = [
     "gauge",
     "histogram",
     "pipeline",
-    "queue",
+    "queue_length",
     "search",
     "setup",
     "stage",
@@ -71,7 +71,7 @@ _ROOMS = {
     "declaration": ("Expect", "Slo"),
     "errors": ("AlreadySetUpError", "ExpectationError", "PipelineTelemetryError", "SettingError", "UsageError"),
     "instrument.business": ("collector", "counter", "gauge", "histogram"),
-    "instrument.crawl": ("Crawl", "crawl", "current_crawl", "queue"),
+    "instrument.crawl": ("Crawl", "crawl", "current_crawl", "queue_length"),
     "instrument.decorate": ("pipeline", "stage"),
     "instrument.operations": ("cache", "database", "search", "timed"),
     "instrument.quality": ("check",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import otel_pipeline
 
 
@@ -32,7 +34,7 @@ def test_public_names() -> None:
         "gauge",
         "histogram",
         "pipeline",
-        "queue",
+        "queue_length",
         "search",
         "setup",
         "stage",
@@ -49,3 +51,10 @@ def test_each_public_name_is_there_and_documented() -> None:
 def test_another_name_is_an_attribute_error() -> None:
     """The lazy names do not hide a misspelt one."""
     assert not hasattr(otel_pipeline, "set_up")
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    """Importing the module would replace it."""
+    package = Path(otel_pipeline.__file__).parent
+    modules = {path.stem for path in package.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert modules.isdisjoint(otel_pipeline.__all__)

@@ -115,14 +115,14 @@ class Crawl(Stage):
 
     def queue(self, size: int, *, name: str = "default") -> None:
         """So many URLs wait in the queue ``name``."""
-        queue(size, name=name)
+        queue_length(size, name=name)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     def begin(self, outer: Context) -> Context:
         """See Scope. A session starts."""
         inner = super().begin(outer)
-        _sessions.opened(self)
+        _sessions().opened(self)
         self._note(_STARTED, 1)
         return inner
 
@@ -133,7 +133,7 @@ class Crawl(Stage):
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """End the session."""
         super().close(error, exhausted, ended)
-        _sessions.closed(self)
+        _sessions().closed(self)
         counts = self.records
         self._note(_COMPLETED, 1, {a.STAGE_RESULT: results.stage_result(error)})
         self._note(_DURATION, (self.left - self.began) / 1e9)
@@ -234,11 +234,6 @@ class _Sessions:
         found = [(crawl.rates(now)[which], crawl.labels()) for crawl in self.living()]
         return self._summed(found + [(rates[which], labels) for _, labels, rates in self._recent(now)])
 
-    def watch(self) -> None:
-        """Note how far each is."""
-        for crawl in self.living():
-            crawl.note_progress()
-
     def _recent(self, now: int) -> list[tuple[int, Given, tuple[float, float]]]:
         return [each for each in self._ended if now - each[0] < _ONE_MINUTE]
 
@@ -251,7 +246,13 @@ class _Sessions:
         return ((value, dict(key)) for key, value in sums.items())
 
 
-_sessions = _Sessions()
+def _sessions() -> _Sessions:
+    return measuring.part(_Sessions)
+
+
+def _watch() -> None:
+    for crawl in _sessions().living():
+        crawl.note_progress()
 
 
 class Crawls(Opens[Crawl]):
@@ -282,13 +283,13 @@ def crawl(source: str, *, total: int | None = None, attributes: Any = None) -> C
     measuring.begin()
     measuring.levels.update(
         {
-            o.SESSIONS_ACTIVE.name: _sessions.active,
-            o.URL_RATE.name: lambda: _sessions.rates(0),
-            o.ARTICLE_RATE.name: lambda: _sessions.rates(1),
+            o.SESSIONS_ACTIVE.name: lambda: _sessions().active(),
+            o.URL_RATE.name: lambda: _sessions().rates(0),
+            o.ARTICLE_RATE.name: lambda: _sessions().rates(1),
         }
     )
-    if _sessions.watch not in measuring.watches:
-        measuring.watches.append(_sessions.watch)
+    if _watch not in measuring.watches:
+        measuring.watches.append(_watch)
     return Crawls(text(source, "source") or "unknown", total, attributes)
 
 
@@ -299,7 +300,7 @@ def current_crawl() -> Crawl:
     return stage if isinstance(stage, Crawl) else Crawl("detached")
 
 
-def queue(size: int, *, name: str = "default") -> None:
+def queue_length(size: int, *, name: str = "default") -> None:
     """So many items wait in a queue of the pipeline's own."""
     measuring.begin()
     if (length := whole(size, "size")) is not None:

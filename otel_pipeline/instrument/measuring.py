@@ -16,7 +16,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -43,6 +43,7 @@ _MOST_SPELLINGS = 20_000
 # Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
 _NOWHERE = Context()
 
+P = TypeVar("P")
 Given = dict[str, str]
 """Labels as they were given: texts by name. An empty text is no label."""
 Labels = tuple[tuple[str, str], ...]
@@ -91,6 +92,7 @@ class _Receiver:
         self.provider: MeterProvider | None = None
         self.meter: Meter | None = None
         self.made: dict[str, Any] = {}
+        self.parts: dict[type[Any], Any] = {}
 
 
 levels: dict[str, Callable[[], Iterable[tuple[float, Given]]]] = {}
@@ -105,6 +107,13 @@ _noted: deque[tuple[Noted, float, Given]] = deque()
 _lock = threading.RLock()
 _receiver = _Receiver()
 _overflowed, _rejected = Noted(o.OVERFLOWED.metric), Noted(o.REJECTED.metric)
+
+
+def part(kind: type[P]) -> P:
+    """The one object of this kind that belongs to where numbers go now."""
+    if (found := _receiver.parts.get(kind)) is None:
+        found = _receiver.parts.setdefault(kind, kind())
+    return cast("P", found)
 
 
 def rejected(call: str) -> None:

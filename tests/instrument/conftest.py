@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_pipeline.instrument import business, crawl, measuring, registry
+from otel_pipeline.instrument import business, measuring, registry
 from tests.instrument.measured import Measured
 from tests.instrument.seen import Clock, Seen
 
@@ -49,7 +49,6 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measured]:
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", found.provider)
     monkeypatch.setattr(measuring, "_receiver", measuring._Receiver())
     monkeypatch.setattr(business, "_known", {})
-    monkeypatch.setattr(crawl, "_sessions", crawl._Sessions())
     monkeypatch.setattr(measuring, "levels", {})
     monkeypatch.setattr(measuring, "watches", [])
     measuring.reset()

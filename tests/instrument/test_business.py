@@ -75,7 +75,7 @@ def test_what_is_noted_before_there_is_a_provider_is_not_lost(measured: Measured
         ("status", lambda: op.crawl("s").open("s").request(status=99)),
         ("confidence", lambda: op.crawl("s").open("s").duplicate(confidence=2)),
         ("words", lambda: op.crawl("s").open("s").article(words=-1)),
-        ("queue", lambda: op.queue(-1)),
+        ("queue", lambda: op.queue_length(-1)),
         ("hits", lambda: op.cache("c").hit(-1)),
         ("every", lambda: op.collector("d", every=0)(lambda: 1)),
         ("add", lambda: op.current_stage().add(failed=-1)),
@@ -136,7 +136,7 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda x, y: op.database(x, y).record(x, rows=y),
     lambda x, y: op.search(x, y).record(y, results=x),
     lambda x, y: (op.cache(x).hit(y), op.cache(x).miss(y)),
-    lambda x, y: op.queue(x, name=y),
+    lambda x, y: op.queue_length(x, name=y),
     lambda x, y: op.collector(x, every=y)(lambda: 1),
 ]
 
