@@ -2,7 +2,7 @@
 
 ::
 
-    decorate.py ─┬─► run.py, stage.py, crawl.py ──► spans      lazy.py wraps generators
+    decorate.py ─┬─► run.py, stage.py, crawl.py ──► spans      lazy.py and lazy_async.py wrap generators
                  │      scope.py: a frame with a span
                  └─► operations.py ─► timing.py ──► metrics    business.py: a user's own
                         a frame without one           └─ measuring.py: noted now, handed over when the SDK collects

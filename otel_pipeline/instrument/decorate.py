@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from otel_pipeline.errors import UsageError
 from otel_pipeline.instrument import lazy
 from otel_pipeline.instrument.context import FRAME_KEY, current
+from otel_pipeline.instrument.lazy_async import LazyAsyncIterator
 from otel_pipeline.instrument.records import attributes_from, text
 from otel_pipeline.instrument.run import Run
 from otel_pipeline.instrument.scope import Scope
@@ -156,7 +157,7 @@ def _name_of(function: Any) -> str:
 
 def _wrap(opens: Opens[Any], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(function):
-        return _wrap_lazy(opens, name, function, lazy.LazyAsyncIterator)
+        return _wrap_lazy(opens, name, function, LazyAsyncIterator)
     if inspect.isgeneratorfunction(function):
         return _wrap_lazy(opens, name, function, lazy.LazyIterator)
     if inspect.iscoroutinefunction(function):
@@ -192,20 +193,20 @@ _HANDED_OUT: tuple[type, ...] = (
     AsyncGeneratorType,
     CoroutineType,
     lazy.LazyIterator,
-    lazy.LazyAsyncIterator,
+    LazyAsyncIterator,
 )
 
 
 def _handed_out(scope: Any, result: Any) -> Any:
     """A plain function returned something that runs later: the scope lasts until that has run."""
-    if isinstance(result, (lazy.LazyIterator, lazy.LazyAsyncIterator)):
+    if isinstance(result, (lazy.LazyIterator, LazyAsyncIterator)):
         if isinstance(scope, Run):
             lazy.extend(scope, result)
         return result
     if isinstance(result, GeneratorType):
         return lazy.begun(scope, result, lazy.LazyIterator)
     if isinstance(result, AsyncGeneratorType):
-        return lazy.begun(scope, result, lazy.LazyAsyncIterator)
+        return lazy.begun(scope, result, LazyAsyncIterator)
     scope.outlives = True
     return _awaited(scope, result)
 

@@ -13,7 +13,7 @@ A stage that the body holds open across a yield (``with stage("connect"): yield 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from threading import get_ident
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -35,7 +35,7 @@ _get, _set = current.get, current.set  # once: they are looked up twice per reco
 _Step = tuple["Context", Frame | None, Frame | None]
 
 
-class _Lazy(CountsItself):
+class Lazy(CountsItself):
     """What the synchronous and the asynchronous wrapper share: the life of their scope."""
 
     __slots__ = ("__weakref__", "_consumer", "_done", "_held", "_inner", "_outer", "_pulled_in", "_waiting", "scope")
@@ -195,7 +195,7 @@ class _Lazy(CountsItself):
             registry.abandon(self.scope)
 
 
-class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
+class LazyIterator(Lazy, Generator[T, Any, Any], Generic[T]):
     """A generator in a scope. Not a ``types.GeneratorType``, but with all of the generator protocol."""
 
     __slots__ = ("_generator", "_next")
@@ -308,85 +308,6 @@ class LazyIterator(_Lazy, Generator[T, Any, Any], Generic[T]):
             raise
         self._raised(step, GeneratorExit(), running=False)
         return result
-
-
-class LazyAsyncIterator(_Lazy, AsyncGenerator[T, Any], Generic[T]):
-    """An async generator in a scope. A step lasts across the awaits in it, less what it pulled from stages upstream."""
-
-    __slots__ = ("_generator",)
-    _awaits = True
-
-    def __init__(self, scope: Stage | Run, generator: AsyncGenerator[T, Any], outer: Context) -> None:
-        super().__init__(scope, outer)
-        self._generator = generator
-
-    def _drop(self) -> None:
-        del self._generator
-
-    def __aiter__(self) -> LazyAsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        if self._passed():
-            return await self._generator.__anext__()
-        step = self._enter()
-        try:
-            value = await self._generator.__anext__()
-        except BaseException as error:
-            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
-            raise
-        self._yielded(step)
-        return value
-
-    async def asend(self, value: Any) -> T:
-        """As an async generator's ``asend``."""
-        if self._passed():
-            return await self._generator.asend(value)
-        step = self._enter()
-        try:
-            result = await self._generator.asend(value)
-        except BaseException as error:
-            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
-            raise
-        self._yielded(step)
-        return result
-
-    async def athrow(self, *exception: Any) -> T:
-        """As an async generator's ``athrow``."""
-        if self._passed():
-            return await self._generator.athrow(*exception)
-        if self._inner is None:
-            try:
-                return await self._generator.athrow(*exception)
-            except BaseException as error:
-                self._never_begun(error)
-                raise
-        step = self._enter()
-        try:
-            result = await self._generator.athrow(*exception)
-        except BaseException as error:
-            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
-            raise
-        self._yielded(step)
-        return result
-
-    async def aclose(self) -> None:
-        """As an async generator's ``aclose``: the consumer wants no more, which is no failure."""
-        if self._passed():
-            return await self._generator.aclose()
-        if self._inner is None:
-            self._never_begun(None)
-            return await self._generator.aclose()
-        step = self._enter()
-        try:
-            await self._generator.aclose()
-        except BaseException as error:
-            self._raised(step, error, self._generator.ag_running)  # type: ignore[attr-defined]
-            raise
-        return self._raised(step, GeneratorExit(), running=False)
-
-
-Lazy = LazyIterator[Any] | LazyAsyncIterator[Any]
 
 
 def called(scope: Stage | Run, generator: Any, outer: Context, kind: type[Any]) -> Any:
