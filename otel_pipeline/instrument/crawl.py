@@ -15,11 +15,14 @@ a server adds up over sessions and processes.
 from __future__ import annotations
 
 import os
+from collections import deque
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as context_api
+
 from otel_pipeline.instrument import measuring, registry, results
-from otel_pipeline.instrument.context import current_frame
+from otel_pipeline.instrument.context import current
 from otel_pipeline.instrument.decorate import Opens
 from otel_pipeline.instrument.measuring import LARGEST, MOST_LABEL_SETS, Noted, number
 from otel_pipeline.instrument.records import text, whole
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from otel_pipeline.instrument.measuring import Given
 
+CRAWL_KEY = context_api.create_key("otel_pipeline.crawl")
 _ONE_MINUTE = 60 * 10**9
 _STARTED, _COMPLETED, _DURATION, _URLS, _ARTICLES_FOUND, _PROGRESS = (
     Noted(kpi.metric)
@@ -55,12 +59,29 @@ _REQUESTS, _RESPONSE, _ARTICLES, _WORDS, _PROCESSING, _DUPLICATES, _CONFIDENCE, 
 class Crawl(Stage):
     """A handle on one crawl session, from ``with crawl(…) as crawl`` or ``current_crawl()``."""
 
-    __slots__ = ("source",)
+    __slots__ = ("_total", "source")
 
     def __init__(self, source: str, total: int | None = None, attributes: dict[str, AttributeValue] | None = None):
         super().__init__(f"crawl {source}", attributes)
         self.source = source
-        self.total = whole(total, "total")
+        self.total = total
+
+    @property  # type: ignore[override]
+    def total(self) -> int | None:
+        """How many pages there are, as far as it is known."""
+        return self._total
+
+    @total.setter
+    def total(self, total: object) -> None:
+        self._total = whole(total, "total")
+
+    @property
+    def records(self) -> dict[str, int]:
+        """See Stage. In are the requests: URLs that came out of a stage, or of ``track``, are not counted again."""
+        counts = super().records
+        if requests := sum(number for (name, _), number in self._added.copy().items() if name == "records_in"):
+            counts["in"] = requests
+        return counts
 
     @property
     def progress(self) -> float | None:
@@ -121,7 +142,7 @@ class Crawl(Stage):
 
     def begin(self, outer: Context) -> Context:
         """See Scope. A session starts."""
-        inner = super().begin(outer)
+        self.inner = inner = context_api.set_value(CRAWL_KEY, self, super().begin(outer))
         _sessions().opened(self)
         self._note(_STARTED, 1)
         return inner
@@ -132,8 +153,10 @@ class Crawl(Stage):
 
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """End the session."""
-        super().close(error, exhausted, ended)
-        _sessions().closed(self)
+        try:
+            super().close(error, exhausted, ended)
+        finally:  # whatever a span processor raises, it is open no more
+            _sessions().closed(self)
         counts = self.records
         self._note(_COMPLETED, 1, {a.STAGE_RESULT: results.stage_result(error)})
         self._note(_DURATION, (self.left - self.began) / 1e9)
@@ -146,11 +169,11 @@ class Crawl(Stage):
         if (progress := self.progress) is not None:
             self._note(_PROGRESS, progress)
 
-    def rates(self, now: int) -> tuple[float, float]:
-        """URLs and articles a second until ``now``, a time of the steady clock."""
-        seconds = max((self.left if self.ended else now) - self.began, 1) / 1e9
+    @property
+    def found(self) -> tuple[int, int]:
+        """URLs and articles until now."""
         counts = self.records
-        return counts.get("in", 0) / seconds, counts.get("out", 0) / seconds
+        return counts.get("in", 0), counts.get("out", 0)
 
     def labels(self) -> Given:
         """Those of its metrics."""
@@ -176,19 +199,27 @@ class Crawl(Stage):
 class Fetch(Operation):
     """One request of a crawl. ``status``: the code of its answer."""
 
-    __slots__ = ("_crawl", "_error", "_url", "status")
+    __slots__ = ("_crawl", "_error", "_status", "_url")
 
     def __init__(self, crawl: Crawl, url: object) -> None:
         super().__init__("fetch")
-        self.status: int | None = None
+        self._status: int | None = None
         self._crawl = crawl
         self._url = url
         self._error: BaseException | None = None
 
+    @property
+    def status(self) -> int | None:
+        """The code of the answer, from 100 to 599."""
+        return self._status
+
+    @status.setter
+    def status(self, status: object) -> None:
+        self._status = _status_code(status)
+
     def close(self, error: BaseException | None, exhausted: bool | None, ended: int) -> None:
         """See Scope."""
         self._error = error
-        self.status = _status_code(self.status)
         self._failed = self._failed or (self.status or 0) >= 400
         super().close(error, exhausted, ended)
 
@@ -206,7 +237,7 @@ class _Sessions:
     def __init__(self) -> None:
         self.open: dict[int, Crawl] = {}
         self._known: dict[tuple[tuple[str, str], ...], None] = {}  # labels that sessions had: 0 while none is open
-        self._ended: list[tuple[int, Given, tuple[float, float]]] = []
+        self._ended: deque[tuple[int, int, Given, tuple[int, int]]] = deque(maxlen=10_000)
 
     def opened(self, crawl: Crawl) -> None:
         """A session has started."""
@@ -217,7 +248,7 @@ class _Sessions:
     def closed(self, crawl: Crawl) -> None:
         """A session has ended."""
         self.open.pop(id(crawl), None)
-        self._ended = [*self._recent(crawl.left), (crawl.left, crawl.labels(), crawl.rates(crawl.left))][-100:]
+        self._ended.append((crawl.began, crawl.left, crawl.labels(), crawl.found))
 
     def living(self) -> list[Crawl]:
         """Those that this process has begun and not ended."""
@@ -229,13 +260,19 @@ class _Sessions:
         return self._summed([(1, crawl.labels()) for crawl in self.living()])
 
     def rates(self, which: int) -> Iterator[tuple[float, Given]]:
-        """URLs (0) or articles (1) a second, by labels."""
-        now = perf_counter_ns()
-        found = [(crawl.rates(now)[which], crawl.labels()) for crawl in self.living()]
-        return self._summed(found + [(rates[which], labels) for _, labels, rates in self._recent(now)])
+        """URLs (0) or articles (1) a second, by labels: what all found, by the time from the first start to the last end.
 
-    def _recent(self, now: int) -> list[tuple[int, Given, tuple[float, float]]]:
-        return [each for each in self._ended if now - each[0] < _ONE_MINUTE]
+        Sessions side by side add up; sessions one after the other are as fast as each.
+        """
+        now = perf_counter_ns()
+        sessions = [(crawl.began, now, crawl.labels(), crawl.found) for crawl in self.living()]
+        sessions += [each for each in list(self._ended) if now - each[1] < _ONE_MINUTE]
+        span: dict[tuple[tuple[str, str], ...], tuple[int, int]] = {}
+        for began, left, labels, _ in sessions:
+            first, last = span.get(key := tuple(labels.items()), (began, left))
+            span[key] = min(first, began), max(last, left)
+        seconds = {key: max(last - first, 1) / 1e9 for key, (first, last) in span.items()}
+        return self._summed([(found[which] / seconds[tuple(labels.items())], labels) for _, _, labels, found in sessions])
 
     def _summed(self, values: list[tuple[float, Given]]) -> Iterator[tuple[float, Given]]:
         """By labels; 0 where there is none any more, or whoever reads them would go on with the last value."""
@@ -295,9 +332,8 @@ def crawl(source: str, *, total: int | None = None, attributes: Any = None) -> C
 
 def current_crawl() -> Crawl:
     """The crawl whose code is executing; outside any a detached one, on which every call works and is forgotten."""
-    frame = current_frame()
-    stage = frame.stage if frame is not None else None
-    return stage if isinstance(stage, Crawl) else Crawl("detached")
+    found = current.get().get(CRAWL_KEY)
+    return found if isinstance(found, Crawl) else Crawl("detached")
 
 
 def queue_length(size: int, *, name: str = "default") -> None:
@@ -322,4 +358,5 @@ def _at(problem: BaseException | str, url: object) -> BaseException | str:
     if isinstance(problem, BaseException):
         return problem
     where = (text(url, "url") or "").partition("?")[0].partition("#")[0]
-    return f"{problem}: {where.partition('://')[2].rpartition('@')[2] or where}"
+    host, slash, path = (where.partition("://")[2] or where).partition("/")
+    return f"{problem}: {host.rpartition('@')[2]}{slash}{path}"

@@ -34,6 +34,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=Scope)
 
 
+def is_descriptor(function: object) -> bool:
+    """Whether it is a function in the clothes of a class: what is in it is decorated."""
+    return isinstance(function, (staticmethod, classmethod))
+
+
 class Opens(Generic[S]):
     """Opens a scope for each ``with`` block or call. May be reused and nested, as may the decorated function."""
 
@@ -50,7 +55,7 @@ class Opens(Generic[S]):
 
     def __call__(self, function: F) -> F:
         """``function``, in a scope of its own for each call."""
-        if isinstance(function, (staticmethod, classmethod)):
+        if is_descriptor(function):
             return cast("F", type(function)(self(function.__func__)))
         if not callable(function) or isinstance(function, type):
             raise UsageError(f"{self._what} decorates a function or is a context manager; got {function!r:.80}")
@@ -329,7 +334,7 @@ def stage(
 
 
 def _is_decorated(name: object) -> bool:
-    return callable(name) or isinstance(name, (staticmethod, classmethod))
+    return callable(name) or is_descriptor(name)
 
 
 def _check_name(what: str, name: object) -> None:

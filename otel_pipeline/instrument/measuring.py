@@ -53,11 +53,12 @@ Labels = tuple[tuple[str, str], ...]
 class Noted:
     """A metric under which numbers are noted."""
 
-    __slots__ = ("_sets", "_spelt", "metric")
+    __slots__ = ("_over", "_sets", "_spelt", "metric")
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self._sets: set[Labels] = set()
+        self._over: set[Labels] = set()
         self._spelt: dict[Labels, Labels] = {}
 
     def note(self, value: float, labels: Given) -> None:
@@ -76,7 +77,12 @@ class Noted:
             self._spelt[items] = labels
         if labels not in self._sets:
             if len(self._sets) >= MOST_LABEL_SETS:
-                return tuple((key, o.OVERFLOW) for key, _ in labels), True
+                over = tuple((key, o.OVERFLOW) for key, _ in labels)
+                if over not in self._over:
+                    if len(self._over) >= MOST_LABELS:  # names without end are as bad as values without end
+                        return ((a.TELEMETRY_METRIC, o.OVERFLOW),), True
+                    self._over.add(over)
+                return over, True
             self._sets.add(labels)
         return labels, False
 
@@ -151,7 +157,10 @@ def hand_over() -> None:
         sums: dict[tuple[Noted, Labels], float] = {}
         last: dict[tuple[Noted, Labels], float] = {}
         for _ in range(len(_noted)):
-            noted, value, given = _noted.popleft()
+            try:
+                noted, value, given = _noted.popleft()
+            except IndexError:  # a signal handler of the program's has handed the rest over meanwhile
+                break
             labels, over = noted.series(given)
             if over:
                 key = (_overflowed, ((a.TELEMETRY_METRIC, noted.metric.name),))
@@ -185,6 +194,7 @@ def reset() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
     _noted.clear()
+    _receiver.parts.clear()  # its sessions, too, are the parent's
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from otel_pipeline.instrument import measuring
 from otel_pipeline.instrument.context import current_frame
-from otel_pipeline.instrument.decorate import F, Opens
+from otel_pipeline.instrument.decorate import F, Opens, is_descriptor
 from otel_pipeline.instrument.measuring import number
 from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.timing import HITS, MISSES, Database, Lookup, Operation, Search
@@ -46,15 +46,15 @@ class _Reading(Opens[Kind]):
     """Around a function, tells the operation what that was called with and what it returned."""
 
     def __call__(self, function: F) -> F:
-        if not inspect.isroutine(function) or inspect.isgeneratorfunction(function):
-            return super().__call__(function)
-        if inspect.isasyncgenfunction(function):
+        if is_descriptor(function) or isinstance(function, type) or not callable(function):
+            return super().__call__(function)  # which unwraps it, or says what it wants
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             return super().__call__(function)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def awaited(*args: Any, **kwargs: Any) -> Any:
-                operation: Any = current_frame()
+                operation = _operation()
                 operation.called((*args, *kwargs.values()))
                 result = await function(*args, **kwargs)
                 operation.returned(result)
@@ -64,7 +64,7 @@ class _Reading(Opens[Kind]):
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
-            operation: Any = current_frame()
+            operation = _operation()
             operation.called((*args, *kwargs.values()))
             result = function(*args, **kwargs)
             operation.returned(result)
@@ -158,7 +158,7 @@ def timed(name: Any = None) -> Any:
     ``name`` defaults to the decorated function's.
     """
     measuring.begin()
-    if callable(name):  # without parentheses
+    if callable(name) or is_descriptor(name):  # without parentheses
         return Timed(None, None)(name)
     return Timed(text(name, "name"), None)
 
@@ -203,6 +203,12 @@ def cache(name: str) -> Cache:
     """
     measuring.begin()
     return Cache(text(name, "name") or "unnamed")
+
+
+def _operation() -> Operation:
+    """The one around the code; a detached one where another tool has put a context of its own in the place of ours."""
+    frame = current_frame()
+    return frame if isinstance(frame, Operation) else Operation("detached")
 
 
 def _record(made: Any, seconds: object, *, failed: bool) -> None:

@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from otel_pipeline.errors import UsageError
+from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.stage import current_stage
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Check:
 
     def __call__(self, predicate: F) -> F:
         """``predicate``, each call of which is a record that passed or failed."""
+        if isinstance(predicate, (staticmethod, classmethod)):
+            return cast("F", type(predicate)(self(predicate.__func__)))
         if not callable(predicate) or isinstance(predicate, type):
             raise UsageError(f"check decorates a function that tells whether a record is good; got {predicate!r:.80}")
         if inspect.iscoroutinefunction(predicate):
@@ -57,7 +60,12 @@ class Check:
         return cast("F", checked)
 
     def _tell(self, good: object) -> None:
-        self.passed() if good else self.failed()
+        try:
+            found = bool(good)
+        except Exception:  # noqa: BLE001 - an array, a value that is neither
+            registry.misused("check", f"check {self._name!r:.80}: {results.quoted(good)} was left out; want true or false")
+            return
+        self.passed() if found else self.failed()
 
     def __enter__(self) -> Check:
         return self
