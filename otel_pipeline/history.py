@@ -114,7 +114,8 @@ def stats(metric: str, *, window: str = "1h", form: str = "table") -> int:
         facts = () if name.kpi.derived else reader.facts_ended(since, now + 60 * 10**9)
         found = statistics.statistics(name, facts, figures, now)
     if form == "table":
-        shown.print_statistics(name.name, window, found, sys.stdout)
+        span = "since ever" if name.kpi.event == "stream" else f"the last {window}"
+        shown.print_statistics(name.name, span, found, sys.stdout)
         return 0
     return _print(FORMATS[form](name, found).rstrip("\n"))
 

@@ -115,7 +115,7 @@ def test_golden_statistics() -> None:
         )
         for name, value in (("orders", 40.0), ("news", None))
     ]  # fmt: skip
-    lines = shown.statistics_lines("pipeline_duration_seconds", "1h", found, 130, UNICODE)
+    lines = shown.statistics_lines("pipeline_duration_seconds", "the last 1h", found, 130, UNICODE)
     check_golden("statistics.txt", "\n".join(line.plain.rstrip() for line in lines) + "\n")
 
 

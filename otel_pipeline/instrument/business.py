@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from otel_pipeline.instrument import measuring, registry, results
@@ -12,7 +14,7 @@ from otel_pipeline.instrument.records import text
 from otel_pipeline.semconv.tables import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     Collect = Callable[[], Any]
     C = TypeVar("C", bound=Collect)
@@ -43,7 +45,7 @@ class _Measure:
 class Counter(_Measure):
     """Adds up: revenue, orders."""
 
-    def add(self, amount: float = 1, attributes: Mapping[str, object] | None = None, /, **labels: object) -> None:
+    def add(self, amount: float = 1, attributes: Mapping[str, object] | None = None, **labels: object) -> None:
         """Add an amount from 0 up, to the series of these labels."""
         self._note(amount, attributes, labels, 0)
 
@@ -51,7 +53,7 @@ class Counter(_Measure):
 class Gauge(_Measure):
     """What was measured last: customers in a segment."""
 
-    def set(self, value: float, attributes: Mapping[str, object] | None = None, /, **labels: object) -> None:
+    def set(self, value: float, attributes: Mapping[str, object] | None = None, **labels: object) -> None:
         """Set the series of these labels."""
         self._note(value, attributes, labels, -LARGEST)
 
@@ -59,7 +61,7 @@ class Gauge(_Measure):
 class Histogram(_Measure):
     """How values are distributed: the value of orders."""
 
-    def record(self, value: float, attributes: Mapping[str, object] | None = None, /, **labels: object) -> None:
+    def record(self, value: float, attributes: Mapping[str, object] | None = None, **labels: object) -> None:
         """Count one value from 0 up, in the series of these labels."""
         self._note(value, attributes, labels, 0)
 
@@ -113,7 +115,7 @@ class Collector:
     def poll(self) -> None:
         """Ask once. Raises what the function raises."""
         found = self.function()
-        if isinstance(found, dict):
+        if isinstance(found, Mapping):
             for key, value in found.items():
                 self.gauge.set(value, {self.label: key})
         elif found is not None:
@@ -146,6 +148,10 @@ def collector(
     made = gauge(name, unit=unit, description=description)
 
     def register(function: C) -> C:
+        if inspect.iscoroutinefunction(function) or not callable(function):
+            wrong = f"collector({results.quoted(name)}): want a plain function, got {results.quoted(function)}"
+            registry.misused("collector", wrong)
+            return function
         found = Collector(made, function, seconds or 60.0, label)
         _collectors.every.append(found)
         if _collectors.start is not None:
@@ -165,6 +171,7 @@ def on_collectors(start: Callable[[Collector], None] | None) -> None:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 _known: dict[str, Noted] = {}
+_spellings: dict[str, str] = {}  # names by what Prometheus makes of them
 
 
 class _Unusable(Exception):
@@ -191,6 +198,8 @@ def _defined(name: object, kind: Kind, unit: object, description: str, buckets: 
         if len(_known) >= MOST_METRICS:
             raise _Unusable(f"there are {MOST_METRICS} metrics already; tell series apart by labels")
         _ours(name, kind)
+        if (other := _spellings.setdefault(_spelt(name, kind), name)) != name:
+            raise _Unusable(f"Prometheus would take it for {other!r}; choose another name")
         known = _known.setdefault(name, Noted(Metric(name, kind, unit, description, (), "", bounds)))
     if (known.metric.instrument, known.metric.unit, known.metric.buckets) != (kind, unit, bounds):
         raise _Unusable(f"it is a {known.metric.instrument} already, of another unit or other buckets")
@@ -213,8 +222,7 @@ def _ours(name: str, kind: Kind) -> tuple[float, ...]:
     """The buckets of a histogram of that name. Raises _Unusable where Prometheus would take it for one of ours."""
     from otel_pipeline.semconv.catalogue import CATALOGUE  # noqa: PLC0415 - large, and only for those who count
 
-    spelt = re.sub(r"[^A-Za-z0-9]+", "_", name)
-    spelt = f"{spelt.removesuffix('_total')}_total" if kind == "counter" else spelt
+    spelt = _spelt(name, kind)
     for kpi in CATALOGUE:
         if kpi.summary and kpi.name == name and kpi.metric.instrument == kind:
             return kpi.metric.buckets
@@ -222,3 +230,8 @@ def _ours(name: str, kind: Kind) -> tuple[float, ...]:
         if taken:
             raise _Unusable(f"{min(taken)} is one of ours; choose another name")
     return BUCKETS
+
+
+def _spelt(name: str, kind: Kind) -> str:
+    spelt = re.sub(r"[^A-Za-z0-9]+", "_", name)
+    return f"{spelt.removesuffix('_total')}_total" if kind == "counter" else spelt

@@ -23,7 +23,7 @@ from opentelemetry import context as context_api
 
 from otel_pipeline.instrument import measuring, registry, results
 from otel_pipeline.instrument.context import current
-from otel_pipeline.instrument.decorate import Opens
+from otel_pipeline.instrument.decorate import Opens, needs_name
 from otel_pipeline.instrument.measuring import LARGEST, MOST_LABEL_SETS, Noted, number
 from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.stage import Stage
@@ -66,7 +66,7 @@ class Crawl(Stage):
         self.source = source
         self.total = total
 
-    @property  # type: ignore[override]
+    @property
     def total(self) -> int | None:
         """How many pages there are, as far as it is known."""
         return self._total
@@ -260,7 +260,7 @@ class _Sessions:
         return self._summed([(1, crawl.labels()) for crawl in self.living()])
 
     def rates(self, which: int) -> Iterator[tuple[float, Given]]:
-        """URLs (0) or articles (1) a second, by labels: what all found, by the time from the first start to the last end.
+        """URLs (0) or articles (1) a second, by labels: of all together, from the first start to the last end.
 
         Sessions side by side add up; sessions one after the other are as fast as each.
         """
@@ -272,7 +272,9 @@ class _Sessions:
             first, last = span.get(key := tuple(labels.items()), (began, left))
             span[key] = min(first, began), max(last, left)
         seconds = {key: max(last - first, 1) / 1e9 for key, (first, last) in span.items()}
-        return self._summed([(found[which] / seconds[tuple(labels.items())], labels) for _, _, labels, found in sessions])
+        return self._summed(
+            [(found[which] / seconds[tuple(labels.items())], labels) for _, _, labels, found in sessions]
+        )
 
     def _summed(self, values: list[tuple[float, Given]]) -> Iterator[tuple[float, Given]]:
         """By labels; 0 where there is none any more, or whoever reads them would go on with the last value."""
@@ -318,6 +320,7 @@ def crawl(source: str, *, total: int | None = None, attributes: Any = None) -> C
     0.5
     """
     measuring.begin()
+    needs_name("crawl", source, "'example.org'")
     measuring.levels.update(
         {
             o.SESSIONS_ACTIVE.name: lambda: _sessions().active(),

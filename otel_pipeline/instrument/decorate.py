@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overload
 
 from otel_pipeline.errors import UsageError
 from otel_pipeline.instrument import lazy
@@ -39,10 +39,17 @@ def is_descriptor(function: object) -> bool:
     return isinstance(function, (staticmethod, classmethod))
 
 
+def needs_name(what: str, name: object, such_as: str) -> None:
+    """Refuse a function where a name is wanted: the decorator was written without parentheses."""
+    if inspect.isroutine(name) or is_descriptor(name):
+        raise UsageError(f"@{what} needs to know of what: @{what}({such_as})")
+
+
 class Opens(Generic[S]):
     """Opens a scope for each ``with`` block or call. May be reused and nested, as may the decorated function."""
 
     _what = "scope"
+    _steps: ClassVar[type[lazy.LazyIterator[Any]]] = lazy.LazyIterator
 
     def __init__(self, name: str | None, attributes: Mapping[str, AttributeValue] | None) -> None:
         self._name = name
@@ -55,7 +62,7 @@ class Opens(Generic[S]):
 
     def __call__(self, function: F) -> F:
         """``function``, in a scope of its own for each call."""
-        if is_descriptor(function):
+        if isinstance(function, (staticmethod, classmethod)):
             return cast("F", type(function)(self(function.__func__)))
         if not callable(function) or isinstance(function, type):
             raise UsageError(f"{self._what} decorates a function or is a context manager; got {function!r:.80}")
@@ -164,7 +171,7 @@ def _wrap(opens: Opens[Any], name: str, function: Callable[..., Any]) -> Callabl
     if inspect.isasyncgenfunction(function):
         return _wrap_lazy(opens, name, function, LazyAsyncIterator)
     if inspect.isgeneratorfunction(function):
-        return _wrap_lazy(opens, name, function, lazy.LazyIterator)
+        return _wrap_lazy(opens, name, function, opens._steps)
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)

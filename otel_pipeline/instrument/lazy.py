@@ -38,12 +38,24 @@ _Step = tuple["Context", Frame | None, Frame | None]
 class Lazy(CountsItself):
     """What the synchronous and the asynchronous wrapper share: the life of their scope."""
 
-    __slots__ = ("__weakref__", "_consumer", "_done", "_held", "_inner", "_outer", "_pulled_in", "_waiting", "scope")
+    __slots__ = (
+        "__weakref__",
+        "_consumer",
+        "_done",
+        "_held",
+        "_inner",
+        "_outer",
+        "_pulled_in",
+        "_waiting",
+        "flows",
+        "scope",
+    )
 
     _awaits: ClassVar[bool] = False
 
     def __init__(self, scope: Stage | Run, outer: Context) -> None:
         self.scope = scope
+        self.flows = isinstance(scope, (Stage, Run))  # what it yields are records; an operation's are its own affair
         self._outer = outer  # at the call: decides the parent
         self._inner: Context | None = None
         self._pulled_in: Context | None = None  # the context of the last pull, and the consumer in it
@@ -87,7 +99,7 @@ class Lazy(CountsItself):
                 f"otel_pipeline: stage {self.scope.name!r} was pulled from after its run had ended; "
                 "what it yields from now on is counted on a stage marked late",
             )
-        self._inner = inner = self.scope.begin(self._outer)
+        self._inner = inner = self.scope.begin(self._outer if self.flows else current.get())
         return inner
 
     def _passed(self) -> bool:
@@ -123,14 +135,14 @@ class Lazy(CountsItself):
         lasted = self.scope.leave(covers)
         self._inner = current.get()
         current.set(outer)
-        if covers is not None:
+        if covers is not None and self.flows:
             covers.waited += lasted
 
     def _yielded(self, step: _Step) -> None:
         self._leave(step)
         self._hold(self.scope.left)
         self.scope.yielded += 1
-        if step[1] is not None:
+        if step[1] is not None and self.flows:
             step[1].pulled += 1
 
     def _raised(self, step: _Step, error: BaseException, running: bool) -> None:
@@ -308,6 +320,15 @@ class LazyIterator(Lazy, Generator[T, Any, Any], Generic[T]):
             raise
         self._raised(step, GeneratorExit(), running=False)
         return result
+
+
+class LazySteps(LazyIterator[T]):
+    """A generator in an operation, whose time is that of its steps; what it yields is none of its affair."""
+
+    __slots__ = ()
+
+    def __next__(self) -> T:
+        return self.send(None)
 
 
 def called(scope: Stage | Run, generator: Any, outer: Context, kind: type[Any]) -> Any:

@@ -99,6 +99,7 @@ class _Receiver:
         self.meter: Meter | None = None
         self.made: dict[str, Any] = {}
         self.parts: dict[type[Any], Any] = {}
+        self.busy = False
 
 
 levels: dict[str, Callable[[], Iterable[tuple[float, Given]]]] = {}
@@ -142,8 +143,16 @@ def begin() -> None:
         if known is not None and type(known).__name__ == "_ProxyMeterProvider":
             return
         _receiver.made.clear()
-        # Kept, since a provider that is shutting down collects once more and hands out no meters by then.
-        _receiver.meter = meter = provider.get_meter(registry.SCOPE_NAME, __version__)
+        _receiver.meter = metrics.NoOpMeter(registry.SCOPE_NAME)
+    try:
+        _begin(provider)
+    except Exception as error:  # noqa: BLE001 - a provider of the program's may raise anything
+        registry.say_once("measuring", f"otel_pipeline: cannot measure: {results.described(error)}")
+
+
+def _begin(provider: MeterProvider) -> None:
+    # Kept, since a provider that is shutting down collects once more and hands out no meters by then.
+    _receiver.meter = meter = provider.get_meter(registry.SCOPE_NAME, __version__)
     # Without our lock: the SDK holds one of its own both for this and while it asks, which takes ours.
     # The SDK asks the observable instruments first, so that the others are up to date in the same collection.
     for metric in _LEVELS:
@@ -154,27 +163,40 @@ def hand_over() -> None:
     """Hand everything that is noted over to OpenTelemetry's instruments."""
     begin()
     with _lock:
-        sums: dict[tuple[Noted, Labels], float] = {}
-        last: dict[tuple[Noted, Labels], float] = {}
-        for _ in range(len(_noted)):
-            try:
-                noted, value, given = _noted.popleft()
-            except IndexError:  # a signal handler of the program's has handed the rest over meanwhile
-                break
-            labels, over = noted.series(given)
-            if over:
-                key = (_overflowed, ((a.TELEMETRY_METRIC, noted.metric.name),))
-                sums[key] = sums.get(key, 0) + 1
-            if noted.metric.instrument == "histogram":
-                _instrument(noted.metric).record(value, dict(labels), context=_NOWHERE)
-            elif noted.metric.instrument == "gauge":
-                last[noted, labels] = value
-            else:
-                sums[noted, labels] = sums.get((noted, labels), 0) + value
-        for (noted, labels), value in sums.items():
-            _instrument(noted.metric).add(value, dict(labels), context=_NOWHERE)
-        for (noted, labels), value in last.items():
-            _instrument(noted.metric).set(value, dict(labels), context=_NOWHERE)
+        # A signal handler of the program's may come here in the middle, where the SDK holds a lock: that goes on later.
+        if _receiver.busy:
+            return
+        _receiver.busy = True
+        try:
+            _hand_all_over()
+        except Exception as error:  # noqa: BLE001 - instruments of a provider of the program's may raise anything
+            registry.say_once("measuring", f"otel_pipeline: cannot hand measurements over: {results.described(error)}")
+        finally:
+            _receiver.busy = False
+
+
+def _hand_all_over() -> None:
+    sums: dict[tuple[Noted, Labels], float] = {}
+    last: dict[tuple[Noted, Labels], float] = {}
+    for _ in range(len(_noted)):
+        try:
+            noted, value, given = _noted.popleft()
+        except IndexError:  # a signal handler of the program's has handed the rest over meanwhile
+            break
+        labels, over = noted.series(given)
+        if over:
+            key = (_overflowed, ((a.TELEMETRY_METRIC, noted.metric.name),))
+            sums[key] = sums.get(key, 0) + 1
+        if noted.metric.instrument == "histogram":
+            _instrument(noted.metric).record(value, dict(labels), context=_NOWHERE)
+        elif noted.metric.instrument == "gauge":
+            last[noted, labels] = value
+        else:
+            sums[noted, labels] = sums.get((noted, labels), 0) + value
+    for (noted, labels), value in sums.items():
+        _instrument(noted.metric).add(value, dict(labels), context=_NOWHERE)
+    for (noted, labels), value in last.items():
+        _instrument(noted.metric).set(value, dict(labels), context=_NOWHERE)
 
 
 @contextlib.contextmanager
@@ -194,6 +216,7 @@ def reset() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
     _noted.clear()
+    _receiver.busy = False
     _receiver.parts.clear()  # its sessions, too, are the parent's
 
 
@@ -205,7 +228,8 @@ def _asked(metric: str) -> Callable[[CallbackOptions], list[Observation]]:
     def asked(options: CallbackOptions) -> list[Observation]:
         del options
         for watch in tuple(watches):
-            watch()
+            with contextlib.suppress(Exception):  # what one of them cannot tell, the others can
+                watch()
         hand_over()
         values = levels.get(metric, tuple)()
         return [Observation(value, {key: text for key, text in labels.items() if text}) for value, labels in values]

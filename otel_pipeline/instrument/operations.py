@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from otel_pipeline.instrument import measuring
 from otel_pipeline.instrument.context import current_frame
-from otel_pipeline.instrument.decorate import F, Opens, is_descriptor
+from otel_pipeline.instrument.decorate import F, Opens, is_descriptor, needs_name
+from otel_pipeline.instrument.lazy import LazySteps
 from otel_pipeline.instrument.measuring import number
 from otel_pipeline.instrument.records import text, whole
 from otel_pipeline.instrument.timing import HITS, MISSES, Database, Lookup, Operation, Search
@@ -29,6 +30,7 @@ class Timed(Opens[Operation]):
     """What ``timed`` returns."""
 
     _what = "timed"
+    _steps = LazySteps
 
     def open(self, name: str) -> Operation:
         """See Opens."""
@@ -44,6 +46,8 @@ Kind = TypeVar("Kind", bound=Operation)
 
 class _Reading(Opens[Kind]):
     """Around a function, tells the operation what that was called with and what it returned."""
+
+    _steps = LazySteps
 
     def __call__(self, function: F) -> F:
         if is_descriptor(function) or isinstance(function, type) or not callable(function):
@@ -173,6 +177,7 @@ def database(operation: str, table: str = "") -> DatabaseOperations:
     Around a function, the number of rows is what it returns, where that is a number or a cursor with ``rowcount``.
     """
     measuring.begin()
+    needs_name("database", operation, "'insert', 'orders'")
     return DatabaseOperations(text(operation, "operation") or "unknown", text(table, "table") or "")
 
 
@@ -187,6 +192,7 @@ def search(index: str = "", query: str | None = None) -> Searches:
     length.
     """
     measuring.begin()
+    needs_name("search", index, "'articles'")
     return Searches(text(index, "index") or "", text(query, "query"))
 
 
@@ -202,6 +208,7 @@ def cache(name: str) -> Cache:
     Around a function, a lookup that returns None is a miss.
     """
     measuring.begin()
+    needs_name("cache", name, "'users'")
     return Cache(text(name, "name") or "unnamed")
 
 

@@ -63,7 +63,8 @@ class Check:
         try:
             found = bool(good)
         except Exception:  # noqa: BLE001 - an array, a value that is neither
-            registry.misused("check", f"check {self._name!r:.80}: {results.quoted(good)} was left out; want true or false")
+            wrong = f"check {self._name!r:.80}: {results.quoted(good)} was left out; want true or false"
+            registry.misused("check", wrong)
             return
         self.passed() if found else self.failed()
 

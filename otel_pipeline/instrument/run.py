@@ -169,7 +169,8 @@ class Run(Scope):
     def _write(self, result: str, error: BaseException | None) -> None:
         span = self.span
         span.set_attribute(a.RUN_RESULT, result)
-        span.set_attribute(a.RUN_SELF_TIME, self.own_time(self.left) / 1e9)
+        own = min(self.own_time(self.left), self.left - self.began)  # operations outside stages may overlap
+        span.set_attribute(a.RUN_SELF_TIME, own / 1e9)
         if self._skip_reason:
             span.set_attribute(a.RUN_SKIP_REASON, self._skip_reason)
         if self.not_started:

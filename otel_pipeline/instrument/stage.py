@@ -39,6 +39,7 @@ T = TypeVar("T")
 _SIZED = (list, tuple, range, dict, set, frozenset)
 _MOST_OPERATIONS = 200
 _MOST_SHOWN = 20
+_OTHERS = "other operations"
 _COUNTS = {
     "records_in": a.RECORDS_IN,
     "records_out": a.RECORDS_OUT,
@@ -126,7 +127,7 @@ class Stage(Scope):
         >>> extract.records["in"]
         3
         """
-        if isinstance(rows, CountsItself):
+        if isinstance(rows, CountsItself) and getattr(rows, "flows", True):
             return rows
         self._tracks = True
         if type(rows) in _SIZED:  # of others the length may cost something: a query, say
@@ -260,7 +261,7 @@ class Stage(Scope):
         self.waited += operation.waited
         key = (operation.name, get_ident())
         if key not in self.spent and len(self.spent) >= _MOST_OPERATIONS:
-            key = ("other operations", key[1])
+            key = (_OTHERS, key[1])
         spent = self.spent.setdefault(key, [0, 0, 0])
         spent[0] += 1
         spent[1] += failed
@@ -320,7 +321,10 @@ def _operations(spent: dict[tuple[str, int], list[int]]) -> dict[str, AttributeV
     sums: dict[str, list[int]] = {}
     for (name, _), numbers in spent.copy().items():
         sums[name] = [was + more for was, more in zip(sums.get(name, (0, 0, 0)), numbers, strict=True)]
-    most = sorted(sums.items(), key=lambda item: (-item[1][2], item[0]))[:_MOST_SHOWN]
+    most = sorted(sums.items(), key=lambda item: (-item[1][2], item[0]))
+    if len(most) > _MOST_SHOWN:
+        rest = [numbers for _, numbers in most[_MOST_SHOWN - 1 :]]
+        most = [*most[: _MOST_SHOWN - 1], (_OTHERS, [sum(column) for column in zip(*rest, strict=True)])]
     return {
         a.OPERATIONS_NAMES: [name for name, _ in most],
         a.OPERATIONS_COUNTS: [count for _, (count, _, _) in most],

@@ -6,13 +6,14 @@ and summed up on the span of their stage.
 
 from __future__ import annotations
 
+from threading import get_ident
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
 from opentelemetry.trace import INVALID_SPAN
 
-from otel_pipeline.instrument import results
+from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.context import FRAME_KEY
 from otel_pipeline.instrument.measuring import Noted
 from otel_pipeline.instrument.records import whole
@@ -60,6 +61,9 @@ class Operation(Scope):
 
     def begin(self, outer: Context) -> Context:
         """See Scope. There is no span."""
+        if self.started:
+            wrong = f"{self.name!r:.80} was one operation and is entered again, which is not counted; make a new one"
+            registry.misused("operation", wrong)
         self.span = INVALID_SPAN
         self.began = self.entered or perf_counter_ns()
         self.started = 1  # it has begun; when is nobody's interest
@@ -67,7 +71,7 @@ class Operation(Scope):
         self._belong(frame)
         if self._stage is not None:
             self._stage.operations[id(self)] = self
-        elif frame is not None and frame is self._covers:
+        elif frame is not None and frame.thread == get_ident():
             self._in_run = frame is self._run or (isinstance(frame, Operation) and frame._in_run)
         self.inner = inner = context_api.set_value(FRAME_KEY, self, outer)
         return inner

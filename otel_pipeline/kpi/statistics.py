@@ -39,13 +39,13 @@ class Statistic:
     """
 
     labels: Mapping[str, str]
-    count: int
+    count: int | None
     min: float | None
     max: float | None
-    mean: float
-    median: float
-    p95: float
-    p99: float
+    mean: float | None
+    median: float | None
+    p95: float | None
+    p99: float | None
     last: float | None
     sum: float
     value: float | None
@@ -55,13 +55,15 @@ class Statistic:
 def statistics(name: Name, facts: Iterable[Dated], figures: Iterable[Figure], now: int) -> list[Statistic]:
     """One for each series of ``name``, by labels: of the ``facts`` of the window, and the value in ``figures``.
 
-    A gauge that is computed has one sample, the value that it has now; so has a counter that processes sent. Of a
-    histogram that they sent there are the counts of its buckets, since ever.
+    A gauge that is computed has one sample, the value that it has now. Of a counter that processes sent there is its
+    sum, and of a histogram the counts of its buckets, both since ever.
     """
     values = series_of_name(name, figures)
     if name.kpi.event == "stream" and name.kpi.metric.instrument == "histogram":
         bounds = name.kpi.metric.buckets
         return [_of_buckets(labels, numbers, bounds, now) for labels, numbers in sorted(values.items()) if numbers[1]]
+    if name.kpi.event == "stream" and name.kpi.metric.instrument == "counter":
+        return [_of_sum(labels, numbers[0], now) for labels, numbers in sorted(values.items())]
     samples: dict[Labels, list[tuple[int, float]]] = {}
     if name.kpi.derived:
         samples = {labels: [(now, numbers[0])] for labels, numbers in values.items()}
@@ -104,6 +106,10 @@ def _of_buckets(labels: Labels, numbers: Sequence[float], bounds: Sequence[float
     return Statistic(
         dict(labels), int(count), None, None, total / count, median, p95, p99, None, total, total, now,
     )  # fmt: skip
+
+
+def _of_sum(labels: Labels, total: float, now: int) -> Statistic:
+    return Statistic(dict(labels), None, None, None, None, None, None, None, None, total, total, now)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

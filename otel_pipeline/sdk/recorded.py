@@ -111,6 +111,7 @@ class Pipelines:
         """
         __tracebackhide__ = True
         measuring.hand_over()
+        labels = {key.replace(".", "_"): text for key, text in labels.items()}
         there = {(name, tuple(sorted(told.items()))): value for name, told, value in _points(self._reader)}
         found = [
             value for (name, told), value in there.items()

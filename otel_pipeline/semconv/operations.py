@@ -12,7 +12,7 @@ from otel_pipeline.semconv.kpi import Alias, Family, Kpi, Pack
 from otel_pipeline.semconv.metrics import RUN_BUCKETS
 from otel_pipeline.semconv.tables import Instrument, Metric
 
-SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _WORDS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 50_000)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _COUNTS = (0, 1, 5, 10, 25, 50, 100, 500, 1000, 10_000, 100_000, 1_000_000)
@@ -21,7 +21,6 @@ _DOLLARS = (1, 5, 10, 25, 50, 75, 100, 150, 250, 500, 750, 1000, 2500, 5000, 10_
 _SUFFIXES = {"s": "_seconds", "{url}/s": "_per_second", "{article}/s": "_per_second"}
 OVERFLOW = "__overflow__"
 """Every label of the series to which a metric's measurements go when its label sets are too many."""
-STATUSES = a.OPERATION_STATUSES
 
 _SOURCE = (a.PIPELINE_NAME, a.CRAWL_SOURCE)
 _DATABASE = (a.PIPELINE_NAME, a.DB_OPERATION, a.DB_TABLE)
@@ -106,7 +105,7 @@ URL_RATE = _kpi(
     "pipeline.crawl.urls.rate",
     "updowncounter",
     "{url}/s",
-    "URLs a second, since their start, of the sessions that are open or ended in the last minute.",
+    "URLs a second of the sessions that are open or ended in the last minute, from the first start to the last end.",
     _SOURCE,
     _plain("pipeline_performance_urls_per_second"),
 )
@@ -129,7 +128,7 @@ REQUESTS = _kpi(
     "pipeline.crawl.requests",
     "counter",
     "{request}",
-    "Requests of crawls; those without a status code had no answer.",
+    "Requests of crawls, by success and by the status code of the answer, where one was told.",
     (*_SOURCE, a.OPERATION_STATUS, a.HTTP_STATUS_CODE),
     Alias(
         "etl_crawler_requests_total", (("source", a.CRAWL_SOURCE), ("status", a.OPERATION_STATUS)), "etl"

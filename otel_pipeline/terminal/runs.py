@@ -83,7 +83,7 @@ def print_statistics(name: str, window: str, found: Sequence[Statistic], file: T
 
 def statistics_lines(name: str, window: str, found: Sequence[Statistic], width: int, signs: Signs) -> list[Text]:
     """A line a series, under its labels."""
-    title = Text.assemble((name, "bold"), (f"  the last {window}", "dim"))
+    title = Text.assemble((name, "bold"), (f"  {window}", "dim"))
     if not found:
         return [title, Text("  nothing was counted in that time", style="dim")]
     most = max(width // 3, 20)

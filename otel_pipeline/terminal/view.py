@@ -124,7 +124,7 @@ def _time(page: _Page) -> list[Text]:
     shares = findings.shares(page.stages)
     rows = [(_times(page, share), share.seconds, "cyan") for share in shares[:_MOST]]
     if rest := shares[_MOST:]:
-        rows.append((f"{len(rest):,} other names", sum(share.seconds for share in rest), "cyan"))
+        rows.append((plural(len(rest), "other name"), sum(share.seconds for share in rest), "cyan"))
     rows += [("outside stages", own, "blue")] if own is not None and known(own) else []
     cells = min(_TIME_BAR, page.width // 3)
     busy = sum(seconds for _, seconds, _ in rows)

@@ -49,6 +49,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measured]:
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", found.provider)
     monkeypatch.setattr(measuring, "_receiver", measuring._Receiver())
     monkeypatch.setattr(business, "_known", {})
+    monkeypatch.setattr(business, "_spellings", {})
     monkeypatch.setattr(measuring, "levels", {})
     monkeypatch.setattr(measuring, "watches", [])
     measuring.reset()
