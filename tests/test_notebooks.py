@@ -64,9 +64,19 @@ def jupyter(tmp_path: Path) -> Jupyter:
 
 
 def texts(outputs: list[dict[str, Any]]) -> list[str]:
-    """What the outputs show, the empty places of progress left out."""
-    shown = (output.get("text") or output.get("ename") or output["data"]["text/plain"] for output in outputs)
-    return [text for text in shown if text]
+    """The texts of outputs; what a stream brings in parts is one, and an empty one is what a display has left."""
+    found: list[str] = []
+    stream = None
+    for output in outputs:
+        text = output.get("text") or output.get("ename") or output["data"]["text/plain"]
+        if not text:
+            continue
+        if stream is not None and output.get("name") == stream:
+            found[-1] += text
+        else:
+            found.append(text)
+        stream = output.get("name")
+    return found
 
 
 def test_a_cell_is_a_run_each_time(jupyter: Jupyter) -> None:
