@@ -31,7 +31,6 @@ from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.queue import Queue, QueueSettings, Sender, SenderSettings, Signal
 from otel_pipeline.queue.exporters import DurableMetricExporter, store_spans
 from otel_pipeline.queue.processors import DurableLogProcessor, DurableSpanProcessor
-from otel_pipeline.semconv.catalogue import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,21 +135,26 @@ class OurEvents(DurableLogProcessor):
 class OurMetrics(DurableMetricExporter):
     """Stores the metrics that the store takes, and no others: not those that it counts from spans."""
 
+    def __init__(self, queue: Queue) -> None:
+        from otel_pipeline.semconv.catalogue import COUNTED  # noqa: PLC0415 - large, and only where there is a store
+
+        super().__init__(queue)
+        self._counted = COUNTED
+
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Store those, if there are any."""
         kept = [
             replace(resource, scope_metrics=scopes)
             for resource in metrics_data.resource_metrics
-            if (scopes := [found for scope in resource.scope_metrics if (found := _kept(scope)).metrics])
+            if (scopes := [found for scope in resource.scope_metrics if (found := self._kept(scope)).metrics])
         ]
         if not kept:
             return MetricExportResult.SUCCESS
         return super().export(MetricsData(kept), timeout_millis, **kwargs)
 
-
-def _kept(scope: ScopeMetrics) -> ScopeMetrics:
-    ours = scope.scope.name.startswith(SCOPE_NAME)
-    return replace(scope, metrics=[each for each in scope.metrics if ours and each.name not in COUNTED])
+    def _kept(self, scope: ScopeMetrics) -> ScopeMetrics:
+        ours = scope.scope.name.startswith(SCOPE_NAME)
+        return replace(scope, metrics=[each for each in scope.metrics if ours and each.name not in self._counted])
 
 
 def sender_settings(settings: Settings, variables: Mapping[str, str]) -> SenderSettings:
