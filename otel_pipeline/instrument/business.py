@@ -6,6 +6,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from otel_pipeline.instrument import measuring, registry, results
@@ -218,6 +219,7 @@ def _bounds(buckets: Any) -> tuple[float, ...]:
     return bounds
 
 
+@lru_cache(maxsize=MOST_METRICS)
 def _ours(name: str, kind: Kind) -> tuple[float, ...]:
     """The buckets of a histogram of that name. Raises _Unusable where Prometheus would take it for one of ours."""
     from otel_pipeline.semconv.catalogue import CATALOGUE  # noqa: PLC0415 - large, and only for those who count

@@ -40,8 +40,8 @@ MOST_LABELS = 16
 _LONGEST = 200
 _MOST_NOTED = 1000
 _MOST_SPELLINGS = 20_000
-# Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
-_NOWHERE = Context()
+NOWHERE = Context()
+"""To count in: within a sampled span the SDK draws exemplars from Python's shared random numbers, the program's own."""
 
 P = TypeVar("P")
 Given = dict[str, str]
@@ -178,25 +178,23 @@ def hand_over() -> None:
 def _hand_all_over() -> None:
     sums: dict[tuple[Noted, Labels], float] = {}
     last: dict[tuple[Noted, Labels], float] = {}
-    for _ in range(len(_noted)):
-        try:
-            noted, value, given = _noted.popleft()
-        except IndexError:  # a signal handler of the program's has handed the rest over meanwhile
-            break
+    waiting = _noted
+    for _ in range(len(waiting)):
+        noted, value, given = waiting.popleft()
         labels, over = noted.series(given)
         if over:
             key = (_overflowed, ((a.TELEMETRY_METRIC, noted.metric.name),))
             sums[key] = sums.get(key, 0) + 1
         if noted.metric.instrument == "histogram":
-            _instrument(noted.metric).record(value, dict(labels), context=_NOWHERE)
+            _instrument(noted.metric).record(value, dict(labels), context=NOWHERE)
         elif noted.metric.instrument == "gauge":
             last[noted, labels] = value
         else:
             sums[noted, labels] = sums.get((noted, labels), 0) + value
     for (noted, labels), value in sums.items():
-        _instrument(noted.metric).add(value, dict(labels), context=_NOWHERE)
+        _instrument(noted.metric).add(value, dict(labels), context=NOWHERE)
     for (noted, labels), value in last.items():
-        _instrument(noted.metric).set(value, dict(labels), context=_NOWHERE)
+        _instrument(noted.metric).set(value, dict(labels), context=NOWHERE)
 
 
 @contextlib.contextmanager
@@ -239,16 +237,18 @@ def _asked(metric: str) -> Callable[[CallbackOptions], list[Observation]]:
 
 def _instrument(metric: Metric) -> Any:
     if (found := _receiver.made.get(metric.name)) is None:
-        meter: Any = _receiver.meter
-        if metric.instrument == "histogram":
-            found = meter.create_histogram(
-                metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
-            )
-        else:
-            make = meter.create_gauge if metric.instrument == "gauge" else meter.create_counter
-            found = make(metric.name, metric.unit, metric.description)
-        _receiver.made[metric.name] = found
+        found = _receiver.made[metric.name] = instrument_of(_receiver.meter, metric)
     return found
+
+
+def instrument_of(meter: Any, metric: Metric) -> Any:
+    """OpenTelemetry's counter, gauge or histogram on ``meter``."""
+    if metric.instrument == "histogram":
+        return meter.create_histogram(
+            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+        )
+    make = meter.create_gauge if metric.instrument == "gauge" else meter.create_counter
+    return make(metric.name, metric.unit, metric.description)
 
 
 def _clean(text: str) -> str:

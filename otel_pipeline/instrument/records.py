@@ -50,7 +50,7 @@ def whole(value: object, what: str) -> int | None:
         number = -1
     if 0 <= number <= LARGEST and not isinstance(value, bool):
         return number
-    _say(f"count:{what}", what, value, "was left out; a count is a whole number from 0 up")
+    _say(what, value, "was left out; a count is a whole number from 0 up")
     return None
 
 
@@ -59,7 +59,7 @@ def text(value: object, what: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        _say(f"text:{what}", what, value, "is not a string; its text is used")
+        _say(what, value, "is not a string; its text is used")
         return _shown(value)
     return results.clean(value[:_MOST_TEXT])
 
@@ -68,7 +68,7 @@ def needed(value: object, what: str) -> str | None:
     """As ``text``, where without it nothing can be said: the warning says so."""
     found = text(value, what)
     if not found:
-        _say(f"needed:{what}", what, value, "names nothing; the call was left out")
+        _say(what, value, "names nothing; the call was left out")
     return found or None
 
 
@@ -77,7 +77,7 @@ def attributes_from(given: object, what: str) -> dict[str, AttributeValue] | Non
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        _say(f"attributes:{what}", "attributes", given, "was left out; attributes are a mapping from names to values")
+        _say("attributes", given, "was left out; attributes are a mapping from names to values")
         return None
     found: dict[str, AttributeValue] = {}
     with contextlib.suppress(Exception):  # a mapping of the user's may do anything
@@ -128,8 +128,7 @@ def _shown(value: object) -> str:
         return f"<{results.clean(type(value).__name__)}>"
 
 
-def _say(key: str, what: str, value: object, why: str) -> None:
-    del key
+def _say(what: str, value: object, why: str) -> None:
     misused(what, f"{what}={results.quoted(value)} {why}")
 
 
@@ -158,7 +157,7 @@ def moment(value: object) -> str | None:
 
 
 def _no_moment(value: object) -> None:
-    _say("watermark", "watermark", value, "was left out; use a date, a datetime or ISO 8601")
+    _say("watermark", value, "was left out; use a date, a datetime or ISO 8601")
 
 
 class CountsItself:

@@ -11,7 +11,6 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as context_api
-from opentelemetry.trace import INVALID_SPAN
 
 from otel_pipeline.instrument import registry, results
 from otel_pipeline.instrument.context import FRAME_KEY
@@ -64,7 +63,6 @@ class Operation(Scope):
         if self.started:
             wrong = f"{self.name!r:.80} was one operation and is entered again, which is not counted; make a new one"
             registry.misused("operation", wrong)
-        self.span = INVALID_SPAN
         self.began = self.entered or perf_counter_ns()
         self.started = 1  # it has begun; when is nobody's interest
         frame: Frame | None = outer.get(FRAME_KEY)  # type: ignore[assignment]

@@ -15,10 +15,10 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram, Observation
 
 from otel_pipeline.instrument import registry
+from otel_pipeline.instrument.measuring import NOWHERE, instrument_of
 from otel_pipeline.instrument.scope import SCOPE_NAME
 from otel_pipeline.queue.transport import importing
 from otel_pipeline.semconv import attributes as a
@@ -28,7 +28,7 @@ from otel_pipeline.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
+    from opentelemetry.metrics import CallbackOptions, MeterProvider
 
     from otel_pipeline.kpi.engine import Series
     from otel_pipeline.model import Run, Stage
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from otel_pipeline.semconv.catalogue import Kpi
     from otel_pipeline.semconv.tables import Metric
 
-# Within a sampled span the SDK draws exemplars from Python's shared random numbers, which are the program's own.
-_NOWHERE = Context()
 _MOST_ENDED = 1000  # between two collections; then they are counted at once
 
 
@@ -100,18 +98,10 @@ class RunMetrics:
         instrument = self._instrument(kpi.metric)
         take = instrument.record if isinstance(instrument, Histogram) else instrument.add
         for amount in amounts:
-            take(amount if kpi.divisor == 1 else amount / kpi.divisor, labels, context=_NOWHERE)
+            take(amount if kpi.divisor == 1 else amount / kpi.divisor, labels, context=NOWHERE)
 
     def _instrument(self, metric: Metric) -> Counter | Histogram:
         """Made when first used: a metric without a value is none."""
         if (found := self._instruments.get(metric.name)) is None:
-            found = self._instruments[metric.name] = _instrument(self._meter, metric)
+            found = self._instruments[metric.name] = instrument_of(self._meter, metric)
         return found
-
-
-def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:
-    if metric.instrument == "histogram":
-        return meter.create_histogram(
-            metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
-        )
-    return meter.create_counter(metric.name, metric.unit, metric.description)
